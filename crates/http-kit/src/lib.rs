@@ -1,1 +1,23 @@
-//! ferrocart-http-kit
+//! HTTP as every service speaks it: the server's start and end, problem+json, identity, request ids,
+//! traces, health, and the client for calls between services.
+
+mod auth;
+mod client;
+mod cursor;
+mod extract;
+mod health;
+mod lifecycle;
+mod main_entry;
+mod middleware;
+mod problem;
+mod server;
+
+pub use auth::{AuthSettings, Caller, InternalClaims, Role, TokenIssuer, TokenVerifier, UserIdentity};
+pub use client::{CallError, ServiceClient};
+pub use cursor::{Page, PageQuery, decode_cursor, encode_cursor};
+pub use extract::{IdempotencyKey, Json, Query, parse_id};
+pub use health::{Check, Readiness};
+pub use lifecycle::{Background, detached, shutdown_signal};
+pub use main_entry::{ServiceMain, run_main};
+pub use problem::{FieldError, Problem, ProblemBody};
+pub use server::{HttpSettings, Server, ServerParts};

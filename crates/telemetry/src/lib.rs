@@ -1,1 +1,147 @@
-//! ferrocart-telemetry
+//! Logs, traces and metrics, the same in every service.
+//!
+//! Logs are JSON lines on standard output; each line that is written inside a request or an event
+//! carries its `trace_id`. Traces go to an OTLP endpoint when one is set; trace ids exist and
+//! travel without one too. Metrics are rendered for Prometheus by [`render_metrics`].
+
+mod context;
+mod task;
+
+use std::sync::OnceLock;
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry_otlp::{WithExportConfig, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+pub use context::{current_trace_id, current_traceparent, set_parent};
+pub use task::spawn;
+
+/// Bounds of the latency histograms, in seconds.
+const LATENCY_BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
+];
+
+/// Bounds of histograms that count things, such as the size of a batch.
+const SIZE_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct TelemetrySettings {
+    /// A `tracing` filter, such as `info` or `info,ferrocart_order=debug`.
+    pub log_level: String,
+    /// Where spans go (OTLP over HTTP, such as `http://collector:4318/v1/traces`); empty sends none.
+    pub otel_exporter_otlp_endpoint: String,
+}
+
+static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+static STARTED: OnceLock<()> = OnceLock::new();
+
+/// Flushes the spans that are still buffered when the service ends.
+#[derive(Debug)]
+#[must_use = "spans are flushed when this is dropped"]
+pub struct TelemetryGuard {
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Drop for TelemetryGuard {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.provider.take().map(|provider| provider.shutdown()) {
+            tracing::debug!(%error, "some spans were not exported");
+        }
+    }
+}
+
+/// Sets up logs, traces and metrics for this process. A second call, as tests make it that start
+/// several services in one process, changes nothing.
+pub fn init(service: &'static str, settings: &TelemetrySettings) -> anyhow::Result<TelemetryGuard> {
+    if STARTED.set(()).is_err() {
+        return Ok(TelemetryGuard { provider: None });
+    }
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let provider = tracer_provider(service, &settings.otel_exporter_otlp_endpoint)?;
+    let filter = EnvFilter::try_new(&settings.log_level)
+        .with_context(|| format!("log_level: `{}` is not a tracing filter", settings.log_level))?;
+
+    let mut log = json_subscriber::JsonLayer::stdout();
+    log.with_timer("timestamp", tracing_subscriber::fmt::time::SystemTime);
+    log.with_level("level");
+    log.with_target("target");
+    log.with_flattened_event();
+    log.add_static_field("service", serde_json::Value::from(service));
+    log.add_multiple_dynamic_fields(|_event, _context, writer| {
+        let context = opentelemetry::Context::current();
+        let span = context.span().span_context().clone();
+        if span.is_valid() {
+            // A line without its trace id is better than no line.
+            writer
+                .write_field("trace_id", span.trace_id().to_string())
+                .unwrap_or_default();
+            writer
+                .write_field("span_id", span.span_id().to_string())
+                .unwrap_or_default();
+        }
+    });
+
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(tracing_opentelemetry::layer().with_tracer(provider.tracer(service)))
+        .with(log)
+        .try_init()
+        .context("a tracing subscriber is already set")?;
+    start_metrics()?;
+    Ok(TelemetryGuard {
+        provider: Some(provider),
+    })
+}
+
+fn tracer_provider(service: &'static str, endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
+    let builder = SdkTracerProvider::builder().with_resource(
+        Resource::builder()
+            .with_service_name(format!("ferrocart-{service}"))
+            .build(),
+    );
+    if endpoint.is_empty() {
+        // Ids are still made and passed on; nothing is recorded that nobody would read.
+        return Ok(builder.with_sampler(Sampler::AlwaysOff).build());
+    }
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .with_headers(std::collections::HashMap::new())
+        .with_endpoint(endpoint)
+        .build()
+        .with_context(|| format!("otel_exporter_otlp_endpoint: cannot export to {endpoint}"))?;
+    Ok(builder
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+        .with_batch_exporter(exporter)
+        .build())
+}
+
+fn start_metrics() -> anyhow::Result<()> {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZE_BUCKETS)?
+        .build_recorder();
+    METRICS
+        .set(recorder.handle())
+        .map_err(|_| anyhow::anyhow!("metrics are already set up"))?;
+    metrics::set_global_recorder(recorder).context("a metrics recorder is already set")?;
+    Ok(())
+}
+
+/// All metrics in Prometheus' text format.
+pub fn render_metrics() -> String {
+    METRICS
+        .get()
+        .map(|handle| {
+            handle.run_upkeep();
+            handle.render()
+        })
+        .unwrap_or_default()
+}

@@ -1,0 +1,92 @@
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ferrocart_config::ConfigError;
+use ferrocart_telemetry::TelemetrySettings;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+/// What a service's binary needs to know of it.
+pub trait ServiceMain {
+    /// Such as `order`.
+    const NAME: &'static str;
+    /// The text of `config.default.toml`.
+    const DEFAULTS: &'static str;
+    type Settings: DeserializeOwned + Send;
+
+    /// Refuses values that make no sense together.
+    fn validate(settings: &Self::Settings) -> Result<(), ConfigError>;
+    fn telemetry(settings: &Self::Settings) -> &TelemetrySettings;
+    fn openapi() -> utoipa::openapi::OpenApi;
+    fn migrate(settings: Self::Settings) -> impl Future<Output = anyhow::Result<()>> + Send;
+    /// Serves until the token is cancelled.
+    fn serve(
+        settings: Self::Settings,
+        cancel: CancellationToken,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring the database up to date, then serve until SIGTERM
+    Serve,
+    /// Bring the database up to date and end
+    Migrate,
+    /// Read the settings, say whether they are right, and end
+    CheckConfig,
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+/// The whole of a service's `main`.
+pub fn run_main<S: ServiceMain>() -> ExitCode {
+    match run::<S>() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The subscriber may not be up, and a person may be reading: plain text.
+            eprintln!("ferrocart-{}: {error:#}", S::NAME);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run<S: ServiceMain>() -> anyhow::Result<()> {
+    let command = Cli::parse().command;
+    if let Command::Openapi = command {
+        print(&S::openapi().to_pretty_json()?);
+        return Ok(());
+    }
+    let settings: S::Settings = ferrocart_config::load(S::DEFAULTS)?;
+    S::validate(&settings)?;
+    if let Command::CheckConfig = command {
+        print("configuration: ok");
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let telemetry = ferrocart_telemetry::init(S::NAME, S::telemetry(&settings))?;
+        let outcome = match command {
+            Command::Migrate => S::migrate(settings).await,
+            _ => S::serve(settings, crate::lifecycle::shutdown_signal()?).await,
+        };
+        if let Err(error) = &outcome {
+            tracing::error!(error = format!("{error:#}"), "the service failed");
+        }
+        // Exporting the last spans blocks; not on a thread of the runtime.
+        tokio::task::spawn_blocking(move || drop(telemetry)).await?;
+        outcome
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer to a person")]
+fn print(text: &str) {
+    println!("{text}");
+}

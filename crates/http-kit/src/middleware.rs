@@ -1,0 +1,192 @@
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
+use futures::FutureExt;
+use tracing::{Instrument, Span};
+
+use crate::auth::Caller;
+use crate::problem::Problem;
+use crate::server::ServerParts;
+
+const REQUEST_ID: &str = "x-request-id";
+const ALWAYS_PUBLIC: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/openapi.json"];
+
+/// Refuses what carries no valid internal token, and hands the caller to the handlers.
+pub(crate) async fn authenticate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    match check(&request) {
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert(caller);
+        }
+        Ok(None) => {}
+        Err(problem) => return Ok(request.into_response(problem.error_response())),
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
+}
+
+fn check(request: &ServiceRequest) -> Result<Option<Caller>, Problem> {
+    let path = request.path();
+    let Some(parts) = request.app_data::<web::Data<ServerParts>>() else {
+        return Err(Problem::internal());
+    };
+    let Some(verifier) = &parts.verifier else {
+        return Ok(None);
+    };
+    if ALWAYS_PUBLIC.contains(&path) || parts.public_paths.contains(&path) {
+        return Ok(None);
+    }
+    let token = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .ok_or_else(|| Problem::unauthenticated("a bearer token is needed here"))?;
+    let caller = verifier.verify(token)?;
+    if path.starts_with("/internal/") && !matches!(caller, Caller::Service(_)) {
+        return Err(Problem::forbidden("this is for services alone"));
+    }
+    Ok(Some(caller))
+}
+
+/// One span, one metric and at most one log line a request; errors of any origin become problems.
+pub(crate) async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let request_id = request_id(&request);
+    let span = span(&request, &request_id);
+    let raw_request = request.request().clone();
+    let answer = AssertUnwindSafe(next.call(request))
+        .catch_unwind()
+        .instrument(span.clone())
+        .await;
+    let response = span.in_scope(|| match answer {
+        Ok(Ok(response)) => problem_shaped(response.map_into_boxed_body()),
+        Ok(Err(error)) => {
+            let response = ServiceResponse::from_err(error, raw_request.clone());
+            problem_shaped(response.map_into_boxed_body())
+        }
+        Err(_panic) => {
+            tracing::error!("a handler panicked");
+            ServiceResponse::new(raw_request.clone(), Problem::internal().error_response())
+        }
+    });
+    let route = response
+        .request()
+        .match_pattern()
+        .unwrap_or_else(|| "unmatched".to_owned());
+    let response = span.in_scope(|| with_ids(response, &request_id));
+    span.in_scope(|| record(&method, &route, response.status(), started));
+    Ok(response)
+}
+
+fn span(request: &ServiceRequest, request_id: &str) -> Span {
+    let span = tracing::info_span!(
+        "http.request",
+        otel.name = format!("{} {}", request.method(), request.match_pattern().unwrap_or_default()),
+        otel.kind = "server",
+        http.request.method = %request.method(),
+        request_id,
+    );
+    if let Some(parent) = request
+        .headers()
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+    {
+        ferrocart_telemetry::set_parent(&span, parent);
+    }
+    span
+}
+
+/// The client's own id if it is harmless, else the trace is id enough.
+fn request_id(request: &ServiceRequest) -> String {
+    request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| {
+            (1..=128).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        })
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// actix answers some faults itself (405, a malformed path) with a bare body.
+fn problem_shaped(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let status = response.status();
+    let shaped = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.contains("json"));
+    if shaped || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let code = match status {
+        StatusCode::METHOD_NOT_ALLOWED => "METHOD_NOT_ALLOWED",
+        StatusCode::NOT_FOUND => "NOT_FOUND",
+        StatusCode::PAYLOAD_TOO_LARGE => "PAYLOAD_TOO_LARGE",
+        _ if status.is_client_error() => "VALIDATION_ERROR",
+        _ => "INTERNAL_ERROR",
+    };
+    let detail = status
+        .canonical_reason()
+        .unwrap_or("the request failed")
+        .to_lowercase();
+    let problem = Problem::new(status, code, detail);
+    let (request, old) = response.into_parts();
+    let mut fresh: HttpResponse = problem.error_response();
+    if let Some(allow) = old.headers().get("allow") {
+        fresh
+            .headers_mut()
+            .insert(HeaderName::from_static("allow"), allow.clone());
+    }
+    ServiceResponse::new(request, fresh)
+}
+
+fn with_ids(mut response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceResponse<BoxBody> {
+    let traceparent = ferrocart_telemetry::current_traceparent();
+    let trace_id = ferrocart_telemetry::current_trace_id().unwrap_or_default();
+    let request_id = if request_id.is_empty() {
+        trace_id.as_str()
+    } else {
+        request_id
+    };
+    let headers = response.headers_mut();
+    if let Some(value) = traceparent.and_then(|value| HeaderValue::from_str(&value).ok()) {
+        headers.insert(HeaderName::from_static("traceparent"), value);
+    }
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(HeaderName::from_static(REQUEST_ID), value);
+    }
+    response
+}
+
+fn record(method: &Method, route: &str, status: StatusCode, started: Instant) {
+    let elapsed = started.elapsed();
+    let labels = [
+        ("method", method.to_string()),
+        ("route", route.to_owned()),
+        ("status", status.as_u16().to_string()),
+    ];
+    metrics::counter!("http_requests_total", &labels).increment(1);
+    metrics::histogram!("http_request_duration_seconds", &labels).record(elapsed);
+    let duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    let status = status.as_u16();
+    // Reads are many and alike; what changes something is worth a line each.
+    if method == Method::GET && status < 500 {
+        tracing::debug!(http.method = %method, http.route = route, http.status = status, duration_us, "request");
+    } else {
+        tracing::info!(http.method = %method, http.route = route, http.status = status, duration_us, "request");
+    }
+}

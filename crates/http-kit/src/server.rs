@@ -1,0 +1,157 @@
+use std::net::{TcpListener, ToSocketAddrs};
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use anyhow::Context;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::TokenVerifier;
+use crate::health::Readiness;
+use crate::middleware::{authenticate, observe};
+use crate::problem::Problem;
+
+/// How a service listens; part of its settings.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HttpSettings {
+    pub host: String,
+    /// 0 takes a free port.
+    pub port: u16,
+    /// Worker threads.
+    pub http_workers: usize,
+    /// The largest JSON body.
+    pub body_bytes_max: usize,
+    /// How long requests may take to end after SIGTERM.
+    pub shutdown_grace_ms: u64,
+}
+
+/// The largest JSON body a handler reads, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimit(pub(crate) usize);
+
+impl Default for BodyLimit {
+    fn default() -> Self {
+        Self(256 * 1024)
+    }
+}
+
+/// What one service adds to the common server.
+#[derive(Clone)]
+pub struct ServerParts {
+    pub service: &'static str,
+    pub readiness: Readiness,
+    pub openapi: utoipa::openapi::OpenApi,
+    /// Checks the bearer token of everything but health, metrics, the OpenAPI document and
+    /// `public_paths`. The gateway has none: it checks the public tokens itself.
+    pub verifier: Option<TokenVerifier>,
+    /// Paths that are reached without a token because they check their caller in another way.
+    pub public_paths: &'static [&'static str],
+}
+
+/// A listener that is bound and not yet serving: its port is known before the service starts.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    settings: HttpSettings,
+}
+
+impl Server {
+    pub fn bind(settings: &HttpSettings) -> anyhow::Result<Self> {
+        let address = (settings.host.as_str(), settings.port)
+            .to_socket_addrs()
+            .with_context(|| format!("host: `{}` is no address", settings.host))?
+            .next()
+            .with_context(|| format!("host: `{}` is no address", settings.host))?;
+        let listener = TcpListener::bind(address).with_context(|| {
+            format!("cannot listen on {address}: is the port taken? Set PORT to another one")
+        })?;
+        Ok(Self {
+            listener,
+            settings: settings.clone(),
+        })
+    }
+
+    pub fn port(&self) -> anyhow::Result<u16> {
+        Ok(self.listener.local_addr()?.port())
+    }
+
+    /// Serves until the token is cancelled, then lets the requests under way end.
+    pub async fn run(
+        self,
+        parts: ServerParts,
+        configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+        cancel: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let address = self.listener.local_addr()?;
+        let service = parts.service;
+        let document = web::Data::new(Document(parts.openapi.to_json()?));
+        let limit = BodyLimit(self.settings.body_bytes_max);
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(limit)
+                .app_data(document.clone())
+                .app_data(web::Data::new(parts.clone()))
+                .wrap(from_fn(authenticate))
+                .wrap(from_fn(observe))
+                .configure(common_routes)
+                .configure(configure.clone())
+                .default_service(web::to(not_found))
+        })
+        .listen(self.listener)?
+        .workers(self.settings.http_workers.max(1))
+        .client_request_timeout(std::time::Duration::from_secs(10))
+        .shutdown_timeout(self.settings.shutdown_grace_ms.div_ceil(1000))
+        .disable_signals()
+        .run();
+        tracing::info!(%address, "{service} is listening");
+        let stopper = ferrocart_telemetry::spawn("http-stop", stop_on(cancel, server.handle()));
+        let outcome = server.await;
+        stopper.abort();
+        tracing::info!("{service} has stopped listening");
+        outcome.context("the HTTP server failed")
+    }
+}
+
+async fn stop_on(cancel: CancellationToken, server: ServerHandle) {
+    cancel.cancelled().await;
+    server.stop(true).await;
+}
+
+struct Document(String);
+
+fn common_routes(config: &mut ServiceConfig) {
+    config
+        .route("/health/live", web::get().to(live))
+        .route("/health/ready", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics))
+        .route("/openapi.json", web::get().to(openapi));
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({ "status": "alive" }))
+}
+
+async fn ready(parts: web::Data<ServerParts>) -> HttpResponse {
+    parts.readiness.respond().await
+}
+
+async fn metrics() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(ferrocart_telemetry::render_metrics())
+}
+
+async fn openapi(document: web::Data<Document>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(document.0.clone())
+}
+
+async fn not_found(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Err(Problem::not_found(
+        "NOT_FOUND",
+        format!("there is nothing at {}", request.path()),
+    ))
+}

@@ -1,0 +1,42 @@
+//! The inbox: an event's id is recorded in the transaction that applies the event, so that a
+//! redelivery changes nothing.
+
+use ferrocart_types::{EventId, Timestamp};
+use sqlx::PgConnection;
+
+use crate::error::{StoreError, StoreResultExt};
+
+/// Records the event for the group. `true` when it is new and must be applied, `false` when it was
+/// applied before.
+pub async fn record(
+    conn: &mut PgConnection,
+    group: &str,
+    event: EventId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO inbox (consumer_group, event_id, received_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind(group)
+    .bind(event.as_uuid())
+    .bind(now)
+    .execute(conn)
+    .await
+    .op("inbox.record")?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Forgets events that were applied before `until`; keep more than the topics retain. At most `limit`
+/// rows a call, so that it never holds locks for long. Answers how many went.
+pub async fn forget(conn: &mut PgConnection, until: Timestamp, limit: i64) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "DELETE FROM inbox WHERE (consumer_group, event_id) IN
+           (SELECT consumer_group, event_id FROM inbox WHERE received_at < $1 LIMIT $2)",
+    )
+    .bind(until)
+    .bind(limit)
+    .execute(conn)
+    .await
+    .op("inbox.forget")?;
+    Ok(done.rows_affected())
+}

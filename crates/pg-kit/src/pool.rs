@@ -1,0 +1,53 @@
+use std::str::FromStr;
+use std::time::Duration;
+
+use ferrocart_config::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+static KIT_MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// The kit's own tables are versioned apart from the service's.
+const KIT_TABLE: &str = "_ferrocart_kit_migrations";
+
+/// How a service reaches its database; part of the service's settings.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PgSettings {
+    /// `postgres://role:password@host:port/database`
+    pub database_url: SecretString,
+    pub database_pool_max: u32,
+    /// How long a request waits for a connection before it is answered 503.
+    pub database_acquire_timeout_ms: u64,
+    /// After this PostgreSQL cancels a statement.
+    pub database_statement_timeout_ms: u64,
+}
+
+/// A pool that connects when it is first used: a service starts, and says that it is not ready, while
+/// its database is still away.
+pub fn connect(settings: &PgSettings, service: &str) -> Result<PgPool, sqlx::Error> {
+    let statement_timeout = settings.database_statement_timeout_ms.to_string();
+    let options = PgConnectOptions::from_str(settings.database_url.expose_secret())?
+        .application_name(&format!("ferrocart-{service}"))
+        .options([("statement_timeout", statement_timeout.as_str())]);
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.database_pool_max)
+        .acquire_timeout(Duration::from_millis(settings.database_acquire_timeout_ms))
+        // A dead connection shows at its next use; asking first would cost every request a round trip.
+        .test_before_acquire(false)
+        .connect_lazy_with(options))
+}
+
+/// Brings the kit's tables and then the service's own to their newest version. Safe to run from
+/// several replicas at once.
+pub async fn migrate(pool: &PgPool, service: &Migrator) -> Result<(), MigrateError> {
+    let mut kit = Migrator::with_migrations(KIT_MIGRATOR.iter().cloned().collect());
+    kit.dangerous_set_table_name(KIT_TABLE);
+    kit.run(pool).await?;
+    service.run(pool).await
+}
+
+/// Whether the database answers; for readiness.
+pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT 1").execute(pool).await.map(|_| ())
+}
