@@ -1,0 +1,186 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use ferrocart_pg_kit::outbox::{self, Pending};
+use futures::future::join_all;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::record;
+use crate::settings::KafkaSettings;
+
+/// How many events are under way to the broker at once.
+const BATCH_MAX: i64 = 1_000;
+/// How often an outbox is looked at that nobody poked: for events of other replicas, and of a replica
+/// that died between its commit and its poke.
+const POLL: Duration = Duration::from_millis(200);
+const RETRY: Duration = Duration::from_millis(500);
+/// PostgreSQL's advisory lock that makes the relay of a database the only one: "fc-relay".
+const LOCK: i64 = 0x6663_2D72_656C_6179;
+
+/// Tells the relay that something was committed.
+#[derive(Debug, Clone, Default)]
+pub struct RelayHandle {
+    poked: Arc<Notify>,
+}
+
+impl RelayHandle {
+    /// Call it after the commit. Missing it costs 200 ms, not the event.
+    pub fn poke(&self) {
+        self.poked.notify_one();
+    }
+}
+
+/// Publishes the outbox of one database. Every replica runs one; the one that holds the database's
+/// advisory lock works, the others stand by.
+pub struct Relay {
+    pool: PgPool,
+    settings: KafkaSettings,
+    service: &'static str,
+    handle: RelayHandle,
+}
+
+impl Relay {
+    pub fn new(pool: PgPool, settings: &KafkaSettings, service: &'static str) -> Self {
+        Self {
+            pool,
+            settings: settings.clone(),
+            service,
+            handle: RelayHandle::default(),
+        }
+    }
+
+    pub fn handle(&self) -> RelayHandle {
+        self.handle.clone()
+    }
+
+    /// Publishes until the token is cancelled; starts anew after any failure.
+    pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
+        while !cancel.is_cancelled() {
+            let outcome = tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                outcome = self.publish_while_leading() => outcome,
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(error = format!("{error:#}"), "the outbox relay starts anew");
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish_while_leading(&self) -> anyhow::Result<()> {
+        // The lock lives as long as its connection, which is therefore not given back to the pool.
+        let mut connection = self
+            .pool
+            .acquire()
+            .await
+            .context("a connection for the relay")?
+            .detach();
+        let leads: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+            .bind(LOCK)
+            .fetch_one(&mut connection)
+            .await
+            .context("the relay's lock")?;
+        if !leads {
+            return Ok(());
+        }
+        let producer = self.producer()?;
+        tracing::info!(service = self.service, "this replica relays the outbox");
+        loop {
+            let pending = outbox::oldest(&mut connection, BATCH_MAX).await?;
+            if pending.is_empty() {
+                metrics::gauge!("outbox_backlog").set(0.0);
+                // Either is fine: a poke, or time to look.
+                tokio::time::timeout(POLL, self.handle.poked.notified())
+                    .await
+                    .unwrap_or_default();
+                continue;
+            }
+            let count = u32::try_from(pending.len()).unwrap_or(u32::MAX);
+            metrics::gauge!("outbox_backlog").set(f64::from(count));
+            let (published, failure) = self.publish(&producer, &pending).await;
+            outbox::remove(&mut connection, &published).await?;
+            metrics::counter!("outbox_published_total")
+                .increment(u64::try_from(published.len()).unwrap_or(0));
+            if let Some(failure) = failure {
+                if let Some((code, reason)) = producer.client().fatal_error() {
+                    anyhow::bail!("the producer is beyond repair and is replaced: {code}: {reason}");
+                }
+                anyhow::bail!("{failure}");
+            }
+        }
+    }
+
+    /// Sends all in order and waits for the broker. Answers which rows may go: those acknowledged
+    /// before which no row of the same key failed, so that a key's events never overtake each other
+    /// for good.
+    async fn publish(&self, producer: &FutureProducer, pending: &[Pending]) -> (Vec<i64>, Option<String>) {
+        // All are queued, in order, before any is waited for.
+        let sends: Vec<_> = pending
+            .iter()
+            .map(|row| {
+                let topic = format!("{}{}", self.settings.kafka_topic_prefix, row.topic);
+                let record = FutureRecord::to(&topic)
+                    .key(&row.key)
+                    .payload(row.envelope.payload.as_ref())
+                    .headers(record::headers(&row.envelope));
+                producer.send_result(record).map_err(|(error, _)| error)
+            })
+            .collect();
+        let outcomes = join_all(sends.into_iter().map(|queued| async {
+            match queued {
+                Ok(delivery) => match delivery.await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err((error, _))) => Err(error.to_string()),
+                    Err(_) => Err("the producer went away".to_owned()),
+                },
+                Err(error) => Err(error.to_string()),
+            }
+        }))
+        .await;
+        let mut published = Vec::with_capacity(pending.len());
+        let mut failed_keys = HashSet::new();
+        let mut failure = None;
+        for (row, outcome) in pending.iter().zip(outcomes) {
+            match outcome {
+                Ok(()) if !failed_keys.contains(&row.key) => published.push(row.id),
+                Ok(()) => {}
+                Err(error) => {
+                    failed_keys.insert(&row.key);
+                    failure.get_or_insert_with(|| format!("publishing to {}: {error}", row.topic));
+                }
+            }
+        }
+        (published, failure)
+    }
+
+    fn producer(&self) -> anyhow::Result<FutureProducer> {
+        self.settings
+            .client()
+            .set("client.id", format!("ferrocart-{}-relay", self.service))
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "2")
+            .set("delivery.timeout.ms", "10000")
+            .set("queue.buffering.max.messages", "10000")
+            .create()
+            .context("the relay's producer")
+    }
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}
