@@ -17,9 +17,10 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 pub use context::{current_trace_id, current_traceparent, set_parent};
 pub use task::spawn;
@@ -89,10 +90,14 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> anyhow::Resu
         }
     });
 
+    // The filter is for the log alone: a quiet service still passes trace ids on.
     tracing_subscriber::registry()
-        .with(filter)
-        .with(tracing_opentelemetry::layer().with_tracer(provider.tracer(service)))
-        .with(log)
+        .with(
+            tracing_opentelemetry::layer()
+                .with_tracer(provider.tracer(service))
+                .with_filter(LevelFilter::INFO),
+        )
+        .with(log.with_filter(filter))
         .try_init()
         .context("a tracing subscriber is already set")?;
     start_metrics()?;
