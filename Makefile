@@ -1,0 +1,61 @@
+# Ferrocart. `make` lists what there is.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+FOLDER ?= .ferrocart/run
+STACK = target/release/ferrocart-stack
+SERVICES = gateway catalog search cart inventory order payment notification
+BINARIES = stack psp-sandbox shopper $(SERVICES)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install what is missing on this machine (packages, the broker), or say what to install
+	@deploy/local/setup.sh
+
+.PHONY: build
+build: setup
+	@echo "build: the services and tools, optimized (the first build takes minutes)"
+	@cargo build --release $(foreach name,$(BINARIES),-p ferrocart-$(name)) --bins
+
+.PHONY: run
+run: build ## Start the whole platform, load the sample catalog, show the addresses
+	@$(STACK) up --folder $(FOLDER)
+
+.PHONY: down
+down: ## Stop everything that `make run` started, and nothing else (data stays; WIPE=1 removes it)
+	@[ -x $(STACK) ] || { echo "Nothing was started: $(STACK) is not built."; exit 0; } ; \
+	$(STACK) down --folder $(FOLDER) $(if $(WIPE),--wipe)
+
+.PHONY: status
+status: ## Show what runs
+	@[ -x $(STACK) ] || { echo "Nothing was started: $(STACK) is not built."; exit 1; } ; \
+	$(STACK) status --folder $(FOLDER)
+
+.PHONY: logs
+logs: ## Follow the logs (C=order for one component)
+	@[ -x $(STACK) ] || { echo "Nothing was started: $(STACK) is not built."; exit 1; } ; \
+	$(STACK) logs --folder $(FOLDER) --follow $(C)
+
+.PHONY: demo
+demo: build ## Shop on the platform step by step, starting it if it does not run
+	@$(STACK) demo --folder $(FOLDER)
+
+.PHONY: test
+test: setup ## Run all tests against real stores, and add up their counts
+	@echo "test: building (the first build takes minutes)"
+	@cargo build --workspace --bins
+	@target/debug/ferrocart-stack test-env --sum-tests -- cargo test --workspace --no-fail-fast
+
+.PHONY: lint
+lint: ## Check the formatting, and run clippy without mercy
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: fmt
+fmt: ## Format the code
+	@cargo fmt --all

@@ -1,0 +1,59 @@
+//! What a person sees when the platform runs.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use ferrocart_stack::{Component, Service, Stack};
+
+pub(crate) fn show(stack: &Stack, stores_only: bool, took: Duration) -> Result<()> {
+    let seconds = Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    println!();
+    if stores_only {
+        println!("The stores run (ready after {seconds:.1?}).");
+        println!();
+        for component in Component::STORES {
+            println!("  {:<14} {}", component.name(), stack.url(component));
+        }
+        println!();
+        for service in Service::ALL
+            .into_iter()
+            .filter(|service| service.database().is_some())
+        {
+            println!("  {:<14} {}", service.name(), stack.database_url(service)?);
+        }
+        println!();
+        println!("  make down      stop them");
+        return Ok(());
+    }
+    let gateway = stack.url(Service::Gateway);
+    println!("Ferrocart runs (ready after {seconds:.1?}).");
+    println!();
+    println!("  API            {gateway}/v1");
+    println!("  documentation  {gateway}/docs");
+    println!();
+    for service in Service::ALL
+        .into_iter()
+        .filter(|service| *service != Service::Gateway)
+    {
+        println!("  {:<14} {}", service.name(), stack.url(service));
+    }
+    println!("  {:<14} {}", "provider", stack.url(Component::PspSandbox));
+    println!("  {:<14} {}", "Kafka", stack.kafka_brokers());
+    println!("  {:<14} {}", "e-mails", stack.mail_dir().display());
+    println!();
+    println!("Sample accounts (also in {}):", stack.accounts_file().display());
+    for account in stack.accounts() {
+        println!(
+            "  {:<10} {:<24} {}",
+            account.role, account.email, account.password
+        );
+    }
+    println!();
+    println!("Try next:");
+    println!("  make demo      buy something, step by step");
+    println!("  curl '{gateway}/v1/search?q=waterproof+shoe&limit=3'");
+    println!("  make status    what runs");
+    println!("  make logs      what it says (make logs C=order for one)");
+    println!("  make down      stop it all");
+    Ok(())
+}

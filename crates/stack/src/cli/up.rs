@@ -1,0 +1,74 @@
+//! `up` and `demo`.
+
+use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use ferrocart_stack::{Components, PortPlan, Ports, Service, Stack};
+
+use super::{Up, report, screen, variables};
+
+pub(crate) async fn up(options: Up) -> Result<ExitCode> {
+    let began = Instant::now();
+    let stores_only = options.stores_only;
+    let stack = bring_up(options).await?;
+    screen::show(&stack, stores_only, began.elapsed())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bring_up(options: Up) -> Result<Stack> {
+    let progress = report::reporter();
+    progress.note(&format!("Ferrocart in {}", options.folder.folder.display()));
+    let components = if options.stores_only {
+        Components::Stores
+    } else {
+        Components::All
+    };
+    let stack = Stack::builder()
+        .folder(&options.folder.folder)
+        .ports(Ports::Fixed(PortPlan::from_variables(&variables())?))
+        .components(components)
+        .binaries(options.binaries.folder()?)
+        .external(options.engines.external())
+        .progress(Arc::clone(&progress))
+        .detached()
+        .start()
+        .await?;
+    if !options.stores_only && !options.no_sample_data {
+        stack.create_sample_accounts().await?;
+        stack.load_sample_catalog(options.products).await?;
+    }
+    Ok(stack)
+}
+
+/// Brings the platform up and lets the shopper loose on it.
+pub(crate) async fn demo(options: Up) -> Result<ExitCode> {
+    if options.stores_only || options.no_sample_data {
+        bail!("the demo needs the whole platform with its sample data");
+    }
+    let shopper = options.binaries.folder()?.join("ferrocart-shopper");
+    let stack = bring_up(options).await?;
+    let mut command = tokio::process::Command::new(&shopper);
+    command
+        .arg("--gateway-url")
+        .arg(stack.url(Service::Gateway))
+        .arg("--accounts")
+        .arg(stack.accounts_file())
+        .arg("--mail-dir")
+        .arg(stack.mail_dir())
+        .arg("--kafka-brokers")
+        .arg(stack.kafka_brokers())
+        .stdin(Stdio::null());
+    // Other commands may use the folder while the demo runs.
+    drop(stack);
+    let status = command
+        .status()
+        .await
+        .with_context(|| format!("run {}", shopper.display()))?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# Makes this machine able to build and run Ferrocart: system packages, the Rust toolchain's version, the
+# broker's jars. Safe to run at any time; what is present is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+PATH="$HOME/.cargo/bin:$PATH"
+
+readonly JAVA_MIN=17 POSTGRES_MIN=15
+RUST_MIN=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
+KAFKA_VERSION=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' deploy/local/kafka/pom.xml)
+readonly RUST_MIN KAFKA_VERSION
+readonly KAFKA_FOLDER=".ferrocart/kafka-$KAFKA_VERSION"
+
+say() { printf 'setup: %s\n' "$*"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# --- what is there ---------------------------------------------------------------------------------------
+
+has_postgres() {
+    local folder major
+    for folder in /usr/lib/postgresql/* /usr/pgsql-* /opt/homebrew/opt/postgresql@* /usr/local/opt/postgresql@*; do
+        [ -x "$folder/bin/initdb" ] && [ -x "$folder/bin/postgres" ] || continue
+        major=${folder##*[!0-9]}
+        [ -n "$major" ] && [ "$major" -ge "$POSTGRES_MIN" ] && return 0
+    done
+    has postgres && has initdb || return 1
+    major=$(postgres --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+    [ -n "$major" ] && [ "$major" -ge "$POSTGRES_MIN" ]
+}
+
+has_java() {
+    local java=java major
+    if [ -n "${JAVA_HOME:-}" ] && [ -x "$JAVA_HOME/bin/java" ]; then java="$JAVA_HOME/bin/java"; fi
+    # macOS has a /usr/bin/java that only says that there is none; it fails here.
+    major=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || return 1
+    [ -n "$major" ] && [ "$major" -ge "$JAVA_MIN" ]
+}
+
+has_kafka_jars() { [ -e "$KAFKA_FOLDER/libs/kafka_2.13-$KAFKA_VERSION.jar" ]; }
+
+# What is missing, by Debian's package names; an engine that is given by URL is not needed.
+missing_packages() {
+    if [ -z "${POSTGRES_ADMIN_URL:-}" ] && ! has_postgres; then echo postgresql; fi
+    if [ -z "${REDIS_URL:-}" ] && ! has redis-server; then echo redis-server; fi
+    if [ -z "${KAFKA_BROKERS:-}" ]; then
+        if ! has_java; then echo default-jre-headless; fi
+        if ! has_kafka_jars && ! has mvn; then echo maven; fi
+    fi
+    # librdkafka and the cryptography are built from C sources.
+    if ! has cc; then echo gcc libc6-dev; fi
+    if ! has c++; then echo g++; fi
+    if ! has make; then echo make; fi
+    if ! has python3; then echo python3; fi
+    if ! has curl; then echo curl ca-certificates; fi
+    if ! has git; then echo git; fi
+}
+
+# --- getting it ------------------------------------------------------------------------------------------
+
+explain() {
+    local fedora brew package
+    fedora='' brew=''
+    for package in "$@"; do
+        case $package in
+            postgresql) fedora+=" postgresql-server" brew+=" postgresql@17" ;;
+            redis-server) fedora+=" redis" brew+=" redis" ;;
+            default-jre-headless) fedora+=" java-21-openjdk-headless" brew+=" openjdk@21" ;;
+            maven) fedora+=" maven" brew+=" maven" ;;
+            libc6-dev) fedora+=" glibc-devel" ;;
+            g++) fedora+=" gcc-c++" ;;
+            gcc | make) fedora+=" $package" ;;
+            *) fedora+=" $package" brew+=" $package" ;;
+        esac
+    done
+    {
+        echo "setup: this machine lacks: $*"
+        echo "setup: install it, then run the same command again:"
+        echo "  Debian, Ubuntu:  sudo apt-get install --no-install-recommends $*"
+        echo "  Fedora:          sudo dnf install$fedora"
+        echo "  macOS:           xcode-select --install   # C compiler, make, git"
+        [ -z "$brew" ] || echo "                   brew install$brew"
+    } >&2
+    exit 1
+}
+
+# Debian starts a server as soon as it is installed, and again at each boot. These are here for their programs:
+# while we install, the package manager is told to start nothing, and what is new is not enabled. A server that
+# was there before is not touched.
+install_packages() {
+    local as_root=("$@") policy=/usr/sbin/policy-rc.d made_policy=no
+    as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        has sudo && sudo -n true 2>/dev/null || explain "$@"
+        as_root=(sudo -n)
+    fi
+    say "installing $* (this takes a minute or two)"
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+        "${as_root[@]}" chmod 755 "$policy"
+        made_policy=yes
+    fi
+    # shellcheck disable=SC2064 # the values of now are meant
+    if [ "$made_policy" = yes ]; then trap "${as_root[*]} rm -f $policy" EXIT; fi
+    local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q)
+    "${apt[@]}" update
+    "${apt[@]}" install -y --no-install-recommends "$@" </dev/null
+    if [ "$made_policy" = yes ]; then
+        "${as_root[@]}" rm -f "$policy"
+        trap - EXIT
+    fi
+    if has systemctl; then
+        case " $* " in *" postgresql "*) "${as_root[@]}" systemctl disable --quiet postgresql 2>/dev/null || true ;; esac
+        case " $* " in *" redis-server "*) "${as_root[@]}" systemctl disable --quiet redis-server 2>/dev/null || true ;; esac
+    fi
+}
+
+check_rust() {
+    local found
+    if ! has cargo || ! has rustc; then
+        {
+            echo "setup: the Rust toolchain is missing ($RUST_MIN or newer). Install it with"
+            echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
+            echo "setup: and run the same command again."
+        } >&2
+        exit 1
+    fi
+    found=$(rustc --version | sed 's/rustc \([0-9.]*\).*/\1/')
+    if [ "$(printf '%s\n%s\n' "$RUST_MIN" "$found" | sort -t. -k1,1n -k2,2n -k3,3n | head -n 1)" != "$RUST_MIN" ]; then
+        echo "setup: rustc $found is too old, $RUST_MIN or newer is needed: rustup update stable" >&2
+        exit 1
+    fi
+}
+
+# Into a folder aside, then renamed: a folder that is there is whole.
+fetch_kafka() {
+    local fresh attempt
+    say "fetching Apache Kafka $KAFKA_VERSION from Maven Central (45 MB)"
+    mkdir -p "$KAFKA_FOLDER"
+    fresh=$(mktemp -d "$KAFKA_FOLDER/libs.XXXXXX")
+    # shellcheck disable=SC2064
+    trap "rm -rf '$fresh'" EXIT
+    for attempt in 1 2 3; do
+        if mvn -q -B -f deploy/local/kafka/pom.xml dependency:copy-dependencies \
+            -DincludeScope=runtime -DoutputDirectory="$PWD/$fresh" </dev/null; then
+            break
+        fi
+        if [ "$attempt" = 3 ]; then
+            echo "setup: Maven could not fetch the broker; see its message above" >&2
+            exit 1
+        fi
+        say "trying again"
+        sleep 3
+    done
+    chmod 755 "$fresh"
+    # Someone else may have been quicker.
+    if ! has_kafka_jars; then mv "$fresh" "$KAFKA_FOLDER/libs"; fi
+    rm -rf "$fresh"
+    trap - EXIT
+}
+
+missing=$(missing_packages)
+if [ -n "$missing" ]; then
+    # shellcheck disable=SC2086 # package names, one word each
+    if has apt-get; then install_packages $missing; else explain $missing; fi
+    missing=$(missing_packages)
+    # shellcheck disable=SC2086
+    [ -z "$missing" ] || explain $missing
+fi
+check_rust
+if [ -z "${KAFKA_BROKERS:-}" ] && ! has_kafka_jars; then fetch_kafka; fi
+say "everything is there"
