@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use ferrocart_psp_sandbox::{Options, Sandbox, WebhookOptions};
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -43,6 +44,9 @@ struct Args {
     /// The ledger refuses to grow beyond this
     #[arg(long, default_value_t = 16 * 1024)]
     journal_mib_max: u64,
+    /// Plays a slower disk: waited before every write of the ledger
+    #[arg(long, default_value_t = 0)]
+    disk_latency_ms: u64,
     /// Threads that serve requests
     #[arg(long, default_value_t = 1)]
     workers: usize,
@@ -71,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
         public_url: args.public_url,
         hold_seconds: args.hold_seconds,
         journal_bytes_max: args.journal_mib_max.saturating_mul(1024 * 1024),
+        disk_latency: Duration::from_millis(args.disk_latency_ms),
         workers: args.workers,
         ..Options::new(args.data_dir, args.api_key)
     })

@@ -3,6 +3,7 @@
 use crate::api::{self, App, Wire};
 use crate::clock::{Clock, SystemClock};
 use crate::faults::Faults;
+use crate::ledger::journal::Limits;
 use crate::ledger::{self, EventSink, Ledger, Settings};
 use crate::webhook::{self, Endpoint, Outbox};
 use actix_web::dev::{Extensions, ServerHandle};
@@ -25,6 +26,8 @@ const JOURNAL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 const SWEEP_INTENTS_MAX: usize = 500;
 const STOP_SECONDS_MAX: u64 = 10;
+/// Longer than clients keep idle connections, so that none sends into one that is being closed.
+const KEEP_ALIVE: Duration = Duration::from_mins(2);
 
 pub struct Options {
     pub host: String,
@@ -41,6 +44,8 @@ pub struct Options {
     pub hold_seconds: i64,
     /// The ledger refuses to grow beyond this.
     pub journal_bytes_max: u64,
+    /// Plays a slower disk: waited before every write of the ledger.
+    pub disk_latency: Duration,
     /// Threads that serve requests.
     pub workers: usize,
     pub clock: Arc<dyn Clock>,
@@ -65,6 +70,7 @@ impl Options {
             public_url: None,
             hold_seconds: HOLD_SECONDS,
             journal_bytes_max: JOURNAL_BYTES_MAX,
+            disk_latency: Duration::ZERO,
             workers: 1,
             clock: Arc::new(SystemClock),
         }
@@ -133,6 +139,7 @@ impl Sandbox {
         let server =
             HttpServer::new(move || actix_web::App::new().app_data(app.clone()).configure(api::routes))
                 .workers(options.workers.max(1))
+                .keep_alive(KEEP_ALIVE)
                 .on_connect(keep_wire)
                 // A client that hangs up ends the wait of a request that is never answered.
                 .h1_allow_half_closed(false)
@@ -162,7 +169,10 @@ async fn open(options: &Options, base_url: &str, outbox: &Arc<Outbox>) -> anyhow
     let settings = Settings {
         public_url: options.public_url.clone().unwrap_or_else(|| base_url.to_owned()),
         hold_seconds: options.hold_seconds,
-        journal_bytes_max: options.journal_bytes_max,
+        journal: Limits {
+            bytes_max: options.journal_bytes_max,
+            disk_latency: options.disk_latency,
+        },
     };
     let sink = options.webhook.is_some().then(|| {
         let sink: Arc<dyn EventSink> = Arc::<Outbox>::clone(outbox);

@@ -74,10 +74,17 @@ impl App {
 
     /// Waits, but not beyond the end of the process.
     async fn hold(&self, at_most: Duration) {
-        let mut stopping = self.stopping.clone();
         tokio::select! {
             () = tokio::time::sleep(at_most) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = self.end() => {}
+        }
+    }
+
+    /// The end of the process. A sender that is gone is the end as well.
+    async fn end(&self) {
+        let mut stopping = self.stopping.clone();
+        if let Err(gone) = stopping.wait_for(|stopping| *stopping).await {
+            tracing::debug!(%gone, "dropped while running");
         }
     }
 }

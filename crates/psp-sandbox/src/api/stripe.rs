@@ -101,7 +101,11 @@ async fn answer(
     app.authenticate(request.headers())?;
     let body = body.map_err(|_| ApiError::malformed("The request's body could not be read."))?;
     let fate = app.faults.meet(method == "POST");
-    if !app.faults.pass(HOLD).await || *app.stopping.borrow() {
+    let passed = tokio::select! {
+        passed = app.faults.pass(HOLD) => passed,
+        () = app.end() => false,
+    };
+    if !passed {
         return Ok(Served::HangUp);
     }
     if let Some(status) = fate.fail {

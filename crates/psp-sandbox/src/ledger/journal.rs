@@ -58,7 +58,15 @@ struct Shared {
     pending: Mutex<Pending>,
     wake: Condvar,
     progress: watch::Sender<Progress>,
-    bytes_max: u64,
+    limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// The file does not grow beyond this.
+    pub(crate) bytes_max: u64,
+    /// Plays a slower disk: waited before every write.
+    pub(crate) disk_latency: Duration,
 }
 
 #[derive(Debug)]
@@ -98,7 +106,7 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
 
 impl Journal {
     /// Goes on at `end`, the end of the last whole transaction; a torn one behind it is cut off.
-    pub(crate) fn start(file: File, end: u64, bytes_max: u64) -> anyhow::Result<Self> {
+    pub(crate) fn start(file: File, end: u64, limits: Limits) -> anyhow::Result<Self> {
         file.set_len(end).context("cut off the journal's torn end")?;
         file.sync_all().context("sync the journal")?;
         let shared = Arc::new(Shared {
@@ -110,7 +118,7 @@ impl Journal {
             }),
             wake: Condvar::new(),
             progress: watch::Sender::new(Progress::Durable(end)),
-            bytes_max,
+            limits,
         });
         let for_thread = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
@@ -130,7 +138,7 @@ impl Journal {
         if pending.closed {
             return Err(JournalError::Broken);
         }
-        if pending.end + len > self.shared.bytes_max {
+        if pending.end + len > self.shared.limits.bytes_max {
             return Err(JournalError::Full);
         }
         if pending.bytes.len() + bytes.len() > PENDING_BYTES_MAX {
@@ -225,6 +233,9 @@ impl Shared {
     }
 
     fn write(&self, batch: &[u8], end: u64) -> io::Result<()> {
+        if !self.limits.disk_latency.is_zero() {
+            std::thread::sleep(self.limits.disk_latency);
+        }
         let len = u64::try_from(batch.len()).map_err(io::Error::other)?;
         self.file.write_all_at(batch, end - len)?;
         self.file.sync_data()

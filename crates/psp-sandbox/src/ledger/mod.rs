@@ -11,7 +11,7 @@ use crate::api::view::{Origin, Viewer};
 use crate::clock::Clock;
 use anyhow::Context as _;
 use draft::{Draft, Manner, Terms};
-use journal::{Journal, JournalError};
+use journal::{Journal, JournalError, Limits};
 use record::{AnswerHead, Reader, Record};
 use serde_json::Value;
 use std::io::BufReader;
@@ -82,7 +82,7 @@ impl From<JournalError> for ApiError {
 pub(crate) struct Settings {
     pub(crate) public_url: String,
     pub(crate) hold_seconds: i64,
-    pub(crate) journal_bytes_max: u64,
+    pub(crate) journal: Limits,
 }
 
 /// Replays the journal and goes on with it. Blocking.
@@ -112,7 +112,7 @@ pub(crate) fn open(
     if count > 0 {
         tracing::info!(transactions = count, bytes = end, "replayed the journal");
     }
-    let journal = Journal::start(file, end, settings.journal_bytes_max)?;
+    let journal = Journal::start(file, end, settings.journal)?;
     let salt = match salt {
         Some(salt) => salt,
         None => first_record(&journal)?,
