@@ -1,0 +1,158 @@
+//! Idempotency keys and transactions, against a real PostgreSQL.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey, StoredResponse};
+use ferrocart_pg_kit::{StoreError, migrate, run_tx};
+use ferrocart_test_kit::TestEnv;
+use ferrocart_types::{Clock, IdGen, MockClock, SystemClock, SystemIds};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use uuid::Uuid;
+
+const LOCK: Duration = Duration::from_secs(30);
+
+async fn database() -> (TestEnv, PgPool) {
+    let env = TestEnv::new("order").await;
+    let pool = ferrocart_pg_kit::connect(&env.pg, "kit").unwrap();
+    migrate(&pool, &Migrator::DEFAULT).await.unwrap();
+    (env, pool)
+}
+
+async fn claim(pool: &PgPool, key: &RequestKey, resource: Uuid, clock: &MockClock) -> Claim {
+    run_tx::<_, StoreError, _>(pool, "claim", |conn| {
+        let (key, now) = (key.clone(), clock.now());
+        Box::pin(async move { idempotency::claim(conn, &key, resource, now, LOCK).await })
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_goes_through_its_life() {
+    let (_env, pool) = database().await;
+    let clock = MockClock::at(SystemClock.now());
+    let key = RequestKey::new("user:1", "k", &[b"POST", b"/v1/checkout", b"{}"]);
+    let (first, second) = (SystemIds.next(), SystemIds.next());
+    assert_eq!(claim(&pool, &key, first, &clock).await, Claim::Fresh);
+    assert!(
+        matches!(claim(&pool, &key, second, &clock).await, Claim::InProgress { resource_id, .. } if resource_id == first)
+    );
+    let other_body = RequestKey::new("user:1", "k", &[b"POST", b"/v1/checkout", b"{\"a\":1}"]);
+    assert_eq!(claim(&pool, &other_body, second, &clock).await, Claim::Reused);
+    let other_caller = RequestKey::new("user:2", "k", &[b"POST", b"/v1/checkout", b"{}"]);
+    assert_eq!(claim(&pool, &other_caller, second, &clock).await, Claim::Fresh);
+
+    // The worker died: once its lock is over the next one goes on with the same resource.
+    clock.advance(TimeDelta::seconds(31));
+    assert_eq!(
+        claim(&pool, &key, second, &clock).await,
+        Claim::Resume { resource_id: first }
+    );
+
+    let response = StoredResponse {
+        status: 201,
+        body: b"{\"order_id\":1}".to_vec(),
+    };
+    idempotency::complete(&mut pool.acquire().await.unwrap(), &key, &response)
+        .await
+        .unwrap();
+    let replay = Claim::Replay {
+        resource_id: first,
+        response,
+    };
+    assert_eq!(claim(&pool, &key, second, &clock).await, replay);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_at_once_one_is_fresh() {
+    let (_env, pool) = database().await;
+    let clock = MockClock::at(SystemClock.now());
+    let key = RequestKey::new("user:1", "k", &[b"body"]);
+    let claims = (0..20).map(|_| {
+        let (pool, key, clock) = (pool.clone(), key.clone(), clock.clone());
+        ferrocart_telemetry::spawn("claim", async move {
+            claim(&pool, &key, SystemIds.next(), &clock).await
+        })
+    });
+    let mut fresh = 0;
+    for claim in claims.collect::<Vec<_>>() {
+        match claim.await.unwrap() {
+            Claim::Fresh => fresh += 1,
+            Claim::InProgress { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(fresh, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_fails_leaves_nothing_behind() {
+    let (_env, pool) = database().await;
+    let clock = MockClock::at(SystemClock.now());
+    let key = RequestKey::new("user:1", "k", &[b"body"]);
+    let outcome: Result<(), StoreError> = run_tx(&pool, "fails", |conn| {
+        let (key, now) = (key.clone(), clock.now());
+        Box::pin(async move {
+            idempotency::claim(conn, &key, SystemIds.next(), now, LOCK).await?;
+            Err(StoreError::RowCount {
+                operation: "test",
+                expected: 1,
+                actual: 0,
+            })
+        })
+    })
+    .await;
+    assert!(outcome.is_err());
+    assert_eq!(claim(&pool, &key, SystemIds.next(), &clock).await, Claim::Fresh);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadlock_is_run_again() {
+    let (_env, pool) = database().await;
+    sqlx::query("CREATE TABLE pair (id int PRIMARY KEY, n int NOT NULL)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO pair VALUES (1, 0), (2, 0)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(2));
+    let both = [[1, 2], [2, 1]].map(|order| {
+        let (pool, barrier) = (pool.clone(), barrier.clone());
+        ferrocart_telemetry::spawn("pair", async move {
+            let mut tries = 0;
+            run_tx::<_, StoreError, _>(&pool, "pair", |conn| {
+                tries += 1;
+                let wait = (tries == 1).then(|| barrier.clone());
+                Box::pin(async move {
+                    bump(conn, order[0]).await?;
+                    if let Some(barrier) = wait {
+                        barrier.wait().await;
+                    }
+                    bump(conn, order[1]).await
+                })
+            })
+            .await
+            .unwrap();
+        })
+    });
+    for task in both {
+        task.await.unwrap();
+    }
+    let total: i64 = sqlx::query_scalar("SELECT sum(n) FROM pair")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(total, 4);
+}
+
+async fn bump(conn: &mut sqlx::PgConnection, id: i32) -> Result<(), StoreError> {
+    sqlx::query("UPDATE pair SET n = n + 1 WHERE id = $1")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
