@@ -65,22 +65,24 @@ pub(crate) async fn observe(
     let method = request.method().clone();
     let request_id = request_id(&request);
     let span = span(&request, &request_id);
-    let raw_request = request.request().clone();
     let answer = AssertUnwindSafe(next.call(request))
         .catch_unwind()
         .instrument(span.clone())
         .await;
-    let response = span.in_scope(|| match answer {
-        Ok(Ok(response)) => problem_shaped(response.map_into_boxed_body()),
-        Ok(Err(error)) => {
-            let response = ServiceResponse::from_err(error, raw_request.clone());
-            problem_shaped(response.map_into_boxed_body())
+    // The request itself is gone with the handler, so that a panic is answered through actix, with a
+    // problem that has been given its trace id here.
+    let response = match answer {
+        Ok(answer) => {
+            span.in_scope(|| answer.map(|response| problem_shaped(response.map_into_boxed_body())))?
         }
         Err(_panic) => {
-            tracing::error!("a handler panicked");
-            ServiceResponse::new(raw_request.clone(), Problem::internal().error_response())
+            return Err(span.in_scope(|| {
+                tracing::error!("a handler panicked");
+                record(&method, "panicked", StatusCode::INTERNAL_SERVER_ERROR, started);
+                Problem::internal().with_current_trace().into()
+            }));
         }
-    });
+    };
     let route = response
         .request()
         .match_pattern()

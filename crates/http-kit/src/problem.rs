@@ -48,6 +48,7 @@ pub struct Problem {
     retry_after: Option<Duration>,
     errors: Vec<FieldError>,
     extra: serde_json::Map<String, serde_json::Value>,
+    trace_id: Option<String>,
 }
 
 impl Problem {
@@ -60,6 +61,7 @@ impl Problem {
             retry_after: None,
             errors: Vec::new(),
             extra: serde_json::Map::new(),
+            trace_id: None,
         }
     }
 
@@ -140,6 +142,13 @@ impl Problem {
         self
     }
 
+    /// Takes the trace id now, for a problem that is rendered after its request's span has ended.
+    #[must_use]
+    pub fn with_current_trace(mut self) -> Self {
+        self.trace_id = ferrocart_telemetry::current_trace_id();
+        self
+    }
+
     pub fn code(&self) -> &str {
         &self.code
     }
@@ -160,7 +169,10 @@ impl Problem {
             detail: self.detail.clone(),
             code: self.code.clone().into_owned(),
             retryable: self.retryable,
-            trace_id: ferrocart_telemetry::current_trace_id(),
+            trace_id: self
+                .trace_id
+                .clone()
+                .or_else(ferrocart_telemetry::current_trace_id),
             errors: self.errors.clone(),
             extra: self.extra.clone(),
         }

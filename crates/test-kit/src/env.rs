@@ -1,3 +1,5 @@
+use std::sync::OnceLock;
+
 use ferrocart_config::SecretString;
 use ferrocart_contracts::Event;
 use ferrocart_http_kit::HttpSettings;
@@ -5,7 +7,7 @@ use ferrocart_kafka_kit::KafkaSettings;
 use ferrocart_pg_kit::PgSettings;
 use ferrocart_redis_kit::RedisSettings;
 use ferrocart_redis_kit::deadpool_redis::redis;
-use ferrocart_telemetry::TelemetrySettings;
+use ferrocart_telemetry::{TelemetryGuard, TelemetrySettings};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::events::EventLog;
@@ -51,12 +53,10 @@ impl TestEnv {
         }
     }
 
-    /// Quiet unless `TEST_LOG` names a filter, such as `debug`.
+    /// Quiet unless `TEST_LOG` names a filter, such as `debug`. Telemetry itself runs already: a service
+    /// under test answers with trace ids as it does in production.
     pub fn telemetry(&self) -> TelemetrySettings {
-        TelemetrySettings {
-            log_level: optional("TEST_LOG").unwrap_or_else(|| "off".to_owned()),
-            otel_exporter_otlp_endpoint: String::new(),
-        }
+        telemetry_settings()
     }
 
     /// Reads a topic of this test from its beginning.
@@ -67,6 +67,19 @@ impl TestEnv {
     /// Publishes an event as its service would; answers its id.
     pub async fn publish<E: Event>(&self, source: &str, event: &E) -> ferrocart_types::EventId {
         crate::events::publish(&self.kafka, source, event).await
+    }
+}
+
+/// Starts telemetry once for the whole test binary.
+pub(crate) fn start_telemetry() {
+    static GUARD: OnceLock<TelemetryGuard> = OnceLock::new();
+    GUARD.get_or_init(|| ferrocart_telemetry::init("test", &telemetry_settings()).expect("telemetry"));
+}
+
+fn telemetry_settings() -> TelemetrySettings {
+    TelemetrySettings {
+        log_level: optional("TEST_LOG").unwrap_or_else(|| "off".to_owned()),
+        otel_exporter_otlp_endpoint: String::new(),
     }
 }
 

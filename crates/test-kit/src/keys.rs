@@ -27,6 +27,7 @@ pub struct TestKeys {
 
 impl TestKeys {
     pub fn generate() -> Self {
+        crate::env::start_telemetry();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut jwks = Vec::new();
         for service in SERVICES {

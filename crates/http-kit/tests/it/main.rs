@@ -8,7 +8,6 @@ use actix_web::{HttpResponse, web};
 use ferrocart_http_kit::{
     Caller, Check, HttpSettings, Problem, Readiness, Role, Server, ServerParts, ServiceClient, TokenVerifier,
 };
-use ferrocart_telemetry::TelemetrySettings;
 use ferrocart_test_kit::{Api, TestKeys};
 use tokio_util::sync::CancellationToken;
 
@@ -42,11 +41,6 @@ async fn slow(_caller: Caller) -> HttpResponse {
 }
 
 fn start(readiness: Readiness) -> Running {
-    let telemetry = TelemetrySettings {
-        log_level: "off".to_owned(),
-        otel_exporter_otlp_endpoint: String::new(),
-    };
-    drop(ferrocart_telemetry::init("cart", &telemetry).unwrap());
     let keys = Arc::new(TestKeys::generate());
     let settings = HttpSettings {
         host: "127.0.0.1".to_owned(),
