@@ -245,7 +245,6 @@ async fn list_product(shop: &Shop<'_>, merchant: &Session, category: &str) -> Ou
         .await?
         .expect(&[201])?;
     let product: Product = answer.read()?;
-    let committed = Instant::now();
     let Ok([plenty, last_unit]) = <[Variant; 2]>::try_from(product.variants.clone()) else {
         return Err(answer.unmet("two variants, as listed"));
     };
@@ -259,6 +258,7 @@ async fn list_product(shop: &Shop<'_>, merchant: &Session, category: &str) -> Ou
             format!("{on_hand} on hand, none reserved"),
         )?;
     }
+    let written = Instant::now();
     until(
         shop.limit(),
         "the new product to be found, in stock",
@@ -280,6 +280,9 @@ async fn list_product(shop: &Shop<'_>, merchant: &Session, category: &str) -> Ou
         "201, {}, {PLENTY} units of one variant and 1 of the other",
         product.handle
     );
-    let note = format!("found by search after {}", format_duration(committed.elapsed()));
+    let note = format!(
+        "found by search, in stock, {} after the last write",
+        format_duration(written.elapsed())
+    );
     Ok(Told::new((product, word, [plenty, last_unit]), detail).note(note))
 }

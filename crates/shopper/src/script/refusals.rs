@@ -57,10 +57,7 @@ async fn no_token(shop: &Shop<'_>, buyer: &Session) -> Outcome<()> {
         .send()
         .await?
         .problem(&[401])?;
-    // The same claims, another signature.
-    let (claims, signature) = buyer.token.rsplit_once('.').unwrap_or((buyer.token.as_str(), ""));
-    let swapped: String = signature.chars().rev().collect();
-    let forged = format!("{claims}.{swapped}");
+    let forged = with_other_signature(&buyer.token);
     shop.api
         .get("/v1/orders")
         .token(&forged)
@@ -70,6 +67,13 @@ async fn no_token(shop: &Shop<'_>, buyer: &Session) -> Outcome<()> {
     Ok(Told::new((), "401, 401 and 401"))
 }
 
+/// The same claims; the signature differs in its first character and is still one by its form.
+fn with_other_signature(token: &str) -> String {
+    let (claims, signature) = token.rsplit_once('.').unwrap_or((token, ""));
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    format!("{claims}.{other}{}", signature.get(1..).unwrap_or_default())
+}
+
 async fn others_order(
     shop: &Shop<'_>,
     people: &People,
@@ -77,30 +81,46 @@ async fn others_order(
     purchase: &Purchase<'_>,
 ) -> Outcome<()> {
     let order = format!("/v1/orders/{}", purchase.order.order_id);
-    let get = |path: String| shop.api.get(path).token(&other.token).send();
-    let answers = [
-        get(order.clone()).await?,
-        get(format!("{order}/events")).await?,
-        get(format!("/v1/payments/{}", purchase.payment_id)).await?,
-        get(format!("/v1/users/{}", people.buyer.user_id)).await?,
-        shop.api
-            .put(format!("{order}/cancel"), json!({}))
-            .token(&other.token)
-            .send()
-            .await?,
-    ];
-    for answer in &answers {
-        answer.problem(&[403, 404])?;
-        let told = [people.buyer.email.as_str(), "97201"]
-            .iter()
-            .any(|secret| answer.body.contains(secret));
-        answer.must(!told, "nothing of the other customer in the refusal")?;
+    let payment = format!("/v1/payments/{}", purchase.payment_id);
+    let profile = format!("/v1/users/{}", people.buyer.user_id);
+    let mut statuses = Vec::new();
+    for path in [order.clone(), payment, profile] {
+        let answer = shop.api.get(path).token(&other.token).send().await?;
+        statuses.push(must_tell_nothing(&answer, people)?);
     }
-    let statuses: Vec<String> = answers.iter().map(|answer| answer.status.to_string()).collect();
+    let cancel = shop
+        .api
+        .put(format!("{order}/cancel"), json!({}))
+        .token(&other.token)
+        .send()
+        .await?;
+    statuses.push(must_tell_nothing(&cancel, people)?);
+    let events = refused_stream(shop, other, &format!("{order}/events")).await?;
+    statuses.push(must_tell_nothing(&events, people)?);
     Ok(Told::new(
         (),
-        format!("order, events, payment, profile, cancel: {}", statuses.join(", ")),
+        format!("order, payment, profile, cancel, events: {}", statuses.join(", ")),
     ))
+}
+
+/// The answer in the place of a stream. A stream that opens would never end, so it is not read.
+async fn refused_stream(shop: &Shop<'_>, who: &Session, path: &str) -> Result<Answer, Unmet> {
+    match shop.api.get(path).token(&who.token).open().await {
+        Ok(_) => Err(Unmet::new(format!("a refusal of {path}, not an open stream"))),
+        Err(Unmet {
+            answer: Some(answer), ..
+        }) => Ok(*answer),
+        Err(unanswered) => Err(unanswered),
+    }
+}
+
+fn must_tell_nothing(answer: &Answer, people: &People) -> Result<String, Unmet> {
+    answer.problem(&[403, 404])?;
+    let told = [people.buyer.email.as_str(), "97201"]
+        .iter()
+        .any(|secret| answer.body.contains(secret));
+    answer.must(!told, "nothing of the other customer in the refusal")?;
+    Ok(answer.status.to_string())
 }
 
 async fn wrong_role(shop: &Shop<'_>, buyer: &Session, goods: &Goods) -> Outcome<()> {
@@ -228,4 +248,15 @@ async fn mails_once(
         (),
         format!("{} and {}, none twice", bought.len(), cancelled.len()),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forged_token_differs_in_its_signature_alone() {
+        assert_eq!(with_other_signature("head.claims.sig"), "head.claims.Aig");
+        assert_eq!(with_other_signature("head.claims.Aig"), "head.claims.Big");
+    }
 }
