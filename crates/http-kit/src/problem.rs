@@ -40,7 +40,11 @@ pub struct ProblemBody {
 
 /// A refusal on its way to the client.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub struct Problem(Box<Inner>);
+
+/// Behind a box: a problem is the rare half of many a `Result`.
+#[derive(Debug, Clone)]
+struct Inner {
     status: StatusCode,
     code: Cow<'static, str>,
     detail: String,
@@ -53,7 +57,7 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Inner {
             status,
             code: code.into(),
             detail: detail.into(),
@@ -62,7 +66,7 @@ impl Problem {
             errors: Vec::new(),
             extra: serde_json::Map::new(),
             trace_id: None,
-        }
+        }))
     }
 
     pub fn bad_request(code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
@@ -101,13 +105,13 @@ impl Problem {
     pub fn internal() -> Self {
         let detail = "something went wrong here; the trace id leads to the details";
         let mut problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", detail);
-        problem.retryable = true;
+        problem.0.retryable = true;
         problem
     }
 
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, reason: impl fmt::Display) -> Self {
-        self.errors.push(FieldError {
+        self.0.errors.push(FieldError {
             field: field.into(),
             reason: reason.to_string(),
         });
@@ -116,28 +120,28 @@ impl Problem {
 
     #[must_use]
     pub fn fields(mut self, errors: Vec<FieldError>) -> Self {
-        self.errors.extend(errors);
+        self.0.errors.extend(errors);
         self
     }
 
     #[must_use]
     pub fn retryable(mut self) -> Self {
-        self.retryable = true;
+        self.0.retryable = true;
         self
     }
 
     /// Also marks the problem as retryable.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
-        self.retryable = true;
-        self.retry_after = Some(wait);
+        self.0.retryable = true;
+        self.0.retry_after = Some(wait);
         self
     }
 
     #[must_use]
     pub fn with(mut self, member: &'static str, value: impl Serialize) -> Self {
         if let Ok(value) = serde_json::to_value(value) {
-            self.extra.insert(member.to_owned(), value);
+            self.0.extra.insert(member.to_owned(), value);
         }
         self
     }
@@ -145,16 +149,16 @@ impl Problem {
     /// Takes the trace id now, for a problem that is rendered after its request's span has ended.
     #[must_use]
     pub fn with_current_trace(mut self) -> Self {
-        self.trace_id = ferrocart_telemetry::current_trace_id();
+        self.0.trace_id = ferrocart_telemetry::current_trace_id();
         self
     }
 
     pub fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The body, with the trace id of the current request.
@@ -162,26 +166,26 @@ impl Problem {
         ProblemBody {
             type_uri: format!(
                 "https://ferrocart.dev/problems/{}",
-                self.code.to_lowercase().replace('_', "-")
+                self.0.code.to_lowercase().replace('_', "-")
             ),
-            title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
-            status: self.status.as_u16(),
-            detail: self.detail.clone(),
-            code: self.code.clone().into_owned(),
-            retryable: self.retryable,
+            title: self.0.status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: self.0.status.as_u16(),
+            detail: self.0.detail.clone(),
+            code: self.0.code.clone().into_owned(),
+            retryable: self.0.retryable,
             trace_id: self
                 .trace_id
                 .clone()
                 .or_else(ferrocart_telemetry::current_trace_id),
-            errors: self.errors.clone(),
-            extra: self.extra.clone(),
+            errors: self.0.errors.clone(),
+            extra: self.0.extra.clone(),
         }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.status.as_u16(), self.code, self.detail)
+        write!(f, "{} {}: {}", self.0.status.as_u16(), self.0.code, self.0.detail)
     }
 }
 
@@ -189,15 +193,15 @@ impl std::error::Error for Problem {}
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status);
+        let mut response = HttpResponse::build(self.0.status);
         response.insert_header(ContentType(
             "application/problem+json".parse().unwrap_or(mime_json()),
         ));
-        if let Some(wait) = self.retry_after {
+        if let Some(wait) = self.0.retry_after {
             // Rounded up, and never 0: a client must not come back too early.
             let seconds = wait.as_millis().div_ceil(1000).max(1);
             response.insert_header((
@@ -205,7 +209,7 @@ impl ResponseError for Problem {
                 HeaderValue::from_str(&seconds.to_string()).unwrap_or(HeaderValue::from_static("1")),
             ));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.0.status == StatusCode::UNAUTHORIZED {
             response.insert_header(("www-authenticate", "Bearer"));
         }
         response.body(serde_json::to_vec(&self.body()).unwrap_or_default())
