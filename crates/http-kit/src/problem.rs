@@ -174,6 +174,7 @@ impl Problem {
             code: self.0.code.clone().into_owned(),
             retryable: self.0.retryable,
             trace_id: self
+                .0
                 .trace_id
                 .clone()
                 .or_else(ferrocart_telemetry::current_trace_id),
