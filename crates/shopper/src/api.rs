@@ -294,7 +294,7 @@ impl<'a> Request<'a> {
         let read = tokio::time::timeout(self.api.timeout, work).await;
         let (status, headers, body) = match read {
             Ok(Ok(read)) => read,
-            Ok(Err(error)) => return Err(self.unanswered(&error.to_string())),
+            Ok(Err(error)) => return Err(self.unanswered(&causes(&error))),
             Err(_) => return Err(self.unanswered(&format!("none within {:?}", self.api.timeout))),
         };
         let answer = Answer {
@@ -314,7 +314,7 @@ impl<'a> Request<'a> {
         let begin = Instant::now();
         let response = match tokio::time::timeout(self.api.timeout, self.build().send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(self.unanswered(&error.to_string())),
+            Ok(Err(error)) => return Err(self.unanswered(&causes(&error))),
             Err(_) => return Err(self.unanswered(&format!("none within {:?}", self.api.timeout))),
         };
         let mut answer = Answer {
@@ -371,6 +371,18 @@ impl<'a> Request<'a> {
         } = self;
         Unmet::new(format!("an answer to {method} {path} from {}: {why}", api.base))
     }
+}
+
+/// The error and what caused it: reqwest's own text does not say that nobody listened.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 type Parts = (u16, Vec<(String, String)>, String);
@@ -472,6 +484,7 @@ mod tests {
             unmet.contains("GET /v1/orders from http://127.0.0.1:1"),
             "{unmet}"
         );
+        assert!(unmet.contains("refused"), "{unmet}");
     }
 
     #[test]
