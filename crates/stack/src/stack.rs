@@ -210,7 +210,9 @@ impl Stack {
         self.stop_outdated(&to_start).await?;
         self.ports.refuse_taken(&to_start)?;
 
-        let has = |component: Component| components.contains(&component);
+        if self.external.postgres_admin.is_some() {
+            self.ensure_databases().await?;
+        }
         let services: Vec<Component> = components
             .iter()
             .copied()
@@ -222,9 +224,6 @@ impl Stack {
             .filter(|c| !matches!(c, Component::Service(_)))
             .collect();
         first_error(join_all(stores.iter().map(|component| self.ensure_started(*component))).await)?;
-        if has(Component::Postgres) || self.external.postgres_admin.is_some() {
-            self.ensure_databases().await?;
-        }
         first_error(join_all(services.iter().map(|component| self.ensure_started(*component))).await)
     }
 
@@ -271,16 +270,19 @@ impl Stack {
             self.wait_ready(component).await?;
             self.progress
                 .end(component.name(), "runs already", Duration::ZERO);
-            return Ok(());
+        } else {
+            let began = self.begin(component.name());
+            self.prepare(component).await?;
+            self.start(component).await?;
+            self.end(
+                component.name(),
+                &format!("ready on port {}", self.port(component)),
+                began,
+            );
         }
-        let began = self.begin(component.name());
-        self.prepare(component).await?;
-        self.start(component).await?;
-        self.end(
-            component.name(),
-            &format!("ready on port {}", self.port(component)),
-            began,
-        );
+        if component == Component::Postgres {
+            self.ensure_databases().await?;
+        }
         Ok(())
     }
 

@@ -22,8 +22,16 @@ fn line(step: &str, result: &str, took: Duration) -> String {
     if took.is_zero() {
         return format!("  {step:<NAME_WIDTH$} {result}");
     }
-    let rounded = Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-    format!("  {step:<NAME_WIDTH$} {result} ({rounded:.1?})")
+    format!("  {step:<NAME_WIDTH$} {result} ({})", readable(took))
+}
+
+pub(crate) fn readable(took: Duration) -> String {
+    let (seconds, millis) = (took.as_secs(), took.subsec_millis());
+    match seconds {
+        0 => format!("{millis} ms"),
+        1..60 => format!("{seconds}.{} s", millis / 100),
+        _ => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
 }
 
 struct Plain;

@@ -5,11 +5,13 @@ use std::time::Duration;
 use anyhow::Result;
 use ferrocart_stack::{Component, Service, Stack};
 
+use super::report::readable;
+
 pub(crate) fn show(stack: &Stack, stores_only: bool, took: Duration) -> Result<()> {
-    let seconds = Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    let took = readable(took);
     println!();
     if stores_only {
-        println!("The stores run (ready after {seconds:.1?}).");
+        println!("The stores run (ready after {took}).");
         println!();
         for component in Component::STORES {
             println!("  {:<14} {}", component.name(), stack.url(component));
@@ -26,7 +28,7 @@ pub(crate) fn show(stack: &Stack, stores_only: bool, took: Duration) -> Result<(
         return Ok(());
     }
     let gateway = stack.url(Service::Gateway);
-    println!("Ferrocart runs (ready after {seconds:.1?}).");
+    println!("Ferrocart runs (ready after {took}).");
     println!();
     println!("  API            {gateway}/v1");
     println!("  documentation  {gateway}/docs");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may panic as a test may")]
 
+mod command;
 mod isolation;
 mod ports;
 mod processes;

@@ -55,6 +55,18 @@ async fn redis_keeps_what_it_acknowledged_when_it_is_killed_and_restarted() {
 }
 
 #[tokio::test]
+async fn kafka_comes_back_after_it_was_killed() {
+    let stack = stack_of(&[Component::Kafka]).await;
+    let kafka = stack.process(Component::Kafka);
+    let pid = kafka.pid().unwrap();
+    kafka.kill9().unwrap();
+    assert!(stack.probe(Component::Kafka).await.is_err());
+    kafka.start().await.unwrap();
+    assert_ne!(kafka.pid().unwrap(), pid);
+    stack.probe(Component::Kafka).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_paused_process_answers_nobody_until_it_goes_on() {
     let stack = stack_of(&[Component::Postgres, Component::Redis]).await;
     redis(&stack, "SET cart one").await;
