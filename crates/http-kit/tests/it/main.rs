@@ -1,5 +1,7 @@
 //! The server as a client meets it: identity, problems, ids, health and the end of its life.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +32,6 @@ async fn me(caller: Caller) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(serde_json::json!({ "scope": caller.scope() })))
 }
 
-#[expect(clippy::unused_async, reason = "a handler is async")]
 async fn panicking(_caller: Caller) -> HttpResponse {
     panic!("on purpose")
 }

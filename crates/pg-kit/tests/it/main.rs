@@ -1,5 +1,7 @@
 //! Idempotency keys and transactions, against a real PostgreSQL.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use chrono::TimeDelta;
