@@ -42,8 +42,8 @@ logs: ## Follow the logs (C=order for one component)
 	$(STACK) logs --folder $(FOLDER) --follow $(C)
 
 .PHONY: demo
-demo: build ## Shop on the platform step by step, starting it if it does not run
-	@$(STACK) demo --folder $(FOLDER)
+demo: build ## Shop on the platform step by step, starting it if it does not run (ARGS=--verbose)
+	@$(STACK) demo --folder $(FOLDER) -- $(ARGS)
 
 .PHONY: test
 test: setup ## Run all tests against real stores, and add up their counts

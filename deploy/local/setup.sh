@@ -68,7 +68,8 @@ explain() {
             maven) fedora+=" maven" brew+=" maven" ;;
             libc6-dev) fedora+=" glibc-devel" ;;
             g++) fedora+=" gcc-c++" ;;
-            gcc | make) fedora+=" $package" ;;
+            # On macOS among the command line tools.
+            gcc | make | git) fedora+=" $package" ;;
             *) fedora+=" $package" brew+=" $package" ;;
         esac
     done
@@ -79,6 +80,7 @@ explain() {
         echo "  Fedora:          sudo dnf install$fedora"
         echo "  macOS:           xcode-select --install   # C compiler, make, git"
         [ -z "$brew" ] || echo "                   brew install$brew"
+        has cargo || echo "  Rust:            https://rustup.rs ($RUST_MIN or newer)"
     } >&2
     exit 1
 }

@@ -19,7 +19,8 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 #[derive(Args)]
 pub(crate) struct Logs {
     /// Only this component
-    component: Option<String>,
+    #[arg(value_parser = super::component)]
+    component: Option<Component>,
     #[command(flatten)]
     folder: Folder,
     /// Go on as lines are added
@@ -64,19 +65,9 @@ pub(crate) async fn logs(options: &Logs) -> Result<ExitCode> {
 }
 
 fn sources(options: &Logs) -> Result<Vec<Source>> {
-    if let Some(name) = &options.component
-        && Component::named(name).is_none()
-    {
-        let names: Vec<&str> = Component::all().into_iter().map(Component::name).collect();
-        bail!("there is no component {name}; there are {}", names.join(", "));
-    }
     let mut sources = Vec::new();
     for component in Component::all() {
-        if options
-            .component
-            .as_ref()
-            .is_some_and(|name| name != component.name())
-        {
+        if options.component.is_some_and(|only| only != component) {
             continue;
         }
         let path = options

@@ -41,7 +41,7 @@ enum Command {
     /// Print the addresses, a line each: component, address
     Urls(Folder),
     /// Shop on the platform, starting it if it does not run
-    Demo(Up),
+    Demo(up::Demo),
     /// Run a command with stores of its own, which end with it
     TestEnv(test_env::TestEnv),
 }
@@ -60,6 +60,9 @@ struct Up {
     /// Only PostgreSQL, Redis and Kafka
     #[arg(long)]
     stores_only: bool,
+    /// Only these, by name, separated by commas (no sample data)
+    #[arg(long, value_delimiter = ',', value_parser = component, conflicts_with = "stores_only")]
+    only: Vec<Component>,
     #[command(flatten)]
     binaries: Binaries,
     #[command(flatten)]
@@ -129,17 +132,15 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
 async fn down(folder: &Path, wipe: bool) -> Result<ExitCode> {
     let progress = report::reporter();
     let count = ferrocart_stack::down(folder, progress.as_ref()).await?;
-    if count == 0 {
-        println!("Nothing runs in {}.", folder.display());
-    } else {
-        println!(
-            "Stopped {count} processes; the data stays in {}.",
-            folder.display()
-        );
+    match count {
+        0 => println!("Nothing runs in {}.", folder.display()),
+        _ => println!("Stopped {count} processes."),
     }
     if wipe {
         ferrocart_stack::wipe(folder)?;
-        println!("Removed {}.", folder.display());
+        println!("Removed {} with all data.", folder.display());
+    } else if count > 0 {
+        println!("The data stays in {}.", folder.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -186,6 +187,17 @@ fn urls(folder: &Path) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn component(name: &str) -> Result<Component, String> {
+    let names = || {
+        Component::all()
+            .into_iter()
+            .map(Component::name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    Component::named(name).ok_or_else(|| format!("there is no component {name}; there are {}", names()))
 }
 
 /// Our own variables, for the ports; others may not be text.

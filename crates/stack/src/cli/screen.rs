@@ -7,16 +7,17 @@ use ferrocart_stack::{Component, Service, Stack};
 
 use super::report::readable;
 
-pub(crate) fn show(stack: &Stack, stores_only: bool, took: Duration) -> Result<()> {
+pub(crate) fn show(stack: &Stack, is_whole: bool, took: Duration) -> Result<()> {
     let took = readable(took);
     println!();
-    if stores_only {
-        println!("The stores run (ready after {took}).");
+    if !is_whole {
+        println!("It runs (ready after {took}).");
         println!();
-        for component in Component::STORES {
-            println!("  {:<14} {}", component.name(), stack.url(component));
+        for (name, url) in ferrocart_stack::urls(stack.folder())? {
+            println!("  {name:<14} {url}");
         }
         println!();
+        println!("Databases:");
         for service in Service::ALL
             .into_iter()
             .filter(|service| service.database().is_some())
@@ -24,7 +25,7 @@ pub(crate) fn show(stack: &Stack, stores_only: bool, took: Duration) -> Result<(
             println!("  {:<14} {}", service.name(), stack.database_url(service)?);
         }
         println!();
-        println!("  make down      stop them");
+        println!("  make down      stop it");
         return Ok(());
     }
     let gateway = stack.url(Service::Gateway);

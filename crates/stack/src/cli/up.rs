@@ -5,26 +5,43 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use clap::Args;
 use ferrocart_stack::{Components, PortPlan, Ports, Service, Stack};
 
 use super::{Up, report, screen, variables};
 
+#[derive(Args)]
+pub(crate) struct Demo {
+    #[command(flatten)]
+    up: Up,
+    /// Passed on to the shopper, such as `-- --verbose`
+    #[arg(last = true)]
+    shopper_args: Vec<String>,
+}
+
 pub(crate) async fn up(options: Up) -> Result<ExitCode> {
     let began = Instant::now();
-    let stores_only = options.stores_only;
+    let is_whole = options.is_whole();
     let stack = bring_up(options).await?;
-    screen::show(&stack, stores_only, began.elapsed())?;
+    screen::show(&stack, is_whole, began.elapsed())?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Up {
+    fn is_whole(&self) -> bool {
+        !self.stores_only && self.only.is_empty()
+    }
 }
 
 async fn bring_up(options: Up) -> Result<Stack> {
     let progress = report::reporter();
     progress.note(&format!("Ferrocart in {}", options.folder.folder.display()));
-    let components = if options.stores_only {
-        Components::Stores
-    } else {
-        Components::All
+    let components = match (options.stores_only, &*options.only) {
+        (true, _) => Components::Stores,
+        (false, []) => Components::All,
+        (false, some) => Components::Of(some.to_vec()),
     };
+    let with_samples = options.is_whole() && !options.no_sample_data;
     let stack = Stack::builder()
         .folder(&options.folder.folder)
         .ports(Ports::Fixed(PortPlan::from_variables(&variables())?))
@@ -35,7 +52,7 @@ async fn bring_up(options: Up) -> Result<Stack> {
         .detached()
         .start()
         .await?;
-    if !options.stores_only && !options.no_sample_data {
+    if with_samples {
         stack.create_sample_accounts().await?;
         stack.load_sample_catalog(options.products).await?;
     }
@@ -43,8 +60,9 @@ async fn bring_up(options: Up) -> Result<Stack> {
 }
 
 /// Brings the platform up and lets the shopper loose on it.
-pub(crate) async fn demo(options: Up) -> Result<ExitCode> {
-    if options.stores_only || options.no_sample_data {
+pub(crate) async fn demo(demo: Demo) -> Result<ExitCode> {
+    let options = demo.up;
+    if !options.is_whole() || options.no_sample_data {
         bail!("the demo needs the whole platform with its sample data");
     }
     let shopper = options.binaries.folder()?.join("ferrocart-shopper");
@@ -57,8 +75,7 @@ pub(crate) async fn demo(options: Up) -> Result<ExitCode> {
         .arg(stack.accounts_file())
         .arg("--mail-dir")
         .arg(stack.mail_dir())
-        .arg("--kafka-brokers")
-        .arg(stack.kafka_brokers())
+        .args(demo.shopper_args)
         .stdin(Stdio::null());
     // Other commands may use the folder while the demo runs.
     drop(stack);
