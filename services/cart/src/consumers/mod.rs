@@ -1,0 +1,5 @@
+//! Events that change carts.
+
+mod order_events;
+
+pub(crate) use order_events::OrderEvents;

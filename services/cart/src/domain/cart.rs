@@ -1,0 +1,153 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use ferrocart_types::{Money, MoneyError, OrderId, ProductId, Quantity, SkuId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Whose cart it is: `user:<uuid>` or `guest:<uuid>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum CartId {
+    User(Uuid),
+    Guest(Uuid),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a cart id: user:<uuid> or guest:<uuid> is expected")]
+pub(crate) struct InvalidCartId;
+
+impl fmt::Display for CartId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(f, "user:{id}"),
+            Self::Guest(id) => write!(f, "guest:{id}"),
+        }
+    }
+}
+
+impl FromStr for CartId {
+    type Err = InvalidCartId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCartId> {
+        let (kind, id) = text.split_once(':').ok_or(InvalidCartId)?;
+        let id = Uuid::parse_str(id).map_err(|_| InvalidCartId)?;
+        match kind {
+            "user" => Ok(Self::User(id)),
+            "guest" => Ok(Self::Guest(id)),
+            _ => Err(InvalidCartId),
+        }
+    }
+}
+
+/// What the catalog said of a SKU when it was put into the cart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Snapshot {
+    pub(crate) product_id: ProductId,
+    pub(crate) sku: String,
+    pub(crate) title: String,
+    pub(crate) unit_price: Money,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) sku_id: SkuId,
+    pub(crate) quantity: Quantity,
+    pub(crate) snapshot: Snapshot,
+}
+
+impl Line {
+    pub(crate) fn total(&self) -> Result<Money, MoneyError> {
+        self.snapshot.unit_price.checked_mul(self.quantity.as_u32())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CartStatus {
+    Active,
+    /// Its checkout is under way; the cart waits to be emptied or given back.
+    CheckedOut {
+        order_id: OrderId,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cart {
+    pub(crate) id: CartId,
+    pub(crate) lines: BTreeMap<SkuId, Line>,
+    pub(crate) status: CartStatus,
+    /// Grows with every change.
+    pub(crate) version: u64,
+}
+
+impl Cart {
+    pub(crate) fn empty(id: CartId) -> Self {
+        Self {
+            id,
+            lines: BTreeMap::new(),
+            status: CartStatus::Active,
+            version: 0,
+        }
+    }
+
+    /// `None` for an empty cart.
+    pub(crate) fn subtotal(&self) -> Result<Option<Money>, MoneyError> {
+        let totals = self
+            .lines
+            .values()
+            .map(Line::total)
+            .collect::<Result<Vec<_>, _>>()?;
+        Money::sum(totals)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrocart_types::Currency;
+
+    use super::*;
+
+    #[test]
+    fn an_id_comes_back_from_its_text() {
+        for id in [
+            CartId::User(Uuid::from_u128(1)),
+            CartId::Guest(Uuid::from_u128(2)),
+        ] {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for bad in [
+            "",
+            "user",
+            "user:",
+            "user:x",
+            "admin:00000000-0000-0000-0000-000000000001",
+        ] {
+            assert_eq!(bad.parse::<CartId>(), Err(InvalidCartId));
+        }
+    }
+
+    #[test]
+    fn the_subtotal_is_the_sum_of_the_lines() {
+        let mut cart = Cart::empty(CartId::User(Uuid::nil()));
+        assert_eq!(cart.subtotal(), Ok(None));
+        for (sku, quantity, price) in [(1, 2, 250), (2, 1, 1_000)] {
+            let sku_id = SkuId(Uuid::from_u128(sku));
+            let snapshot = Snapshot {
+                product_id: ProductId(Uuid::nil()),
+                sku: "S".into(),
+                title: "T".into(),
+                unit_price: Money::new(price, Currency::USD),
+            };
+            let quantity = Quantity::new(quantity).unwrap();
+            cart.lines.insert(
+                sku_id,
+                Line {
+                    sku_id,
+                    quantity,
+                    snapshot,
+                },
+            );
+        }
+        assert_eq!(cart.subtotal(), Ok(Some(Money::new(1_500, Currency::USD))));
+    }
+}

@@ -1,0 +1,7 @@
+//! `ferrocart-cart serve | migrate | check-config | openapi`
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ferrocart_http_kit::run_main::<ferrocart_cart::CartService>()
+}

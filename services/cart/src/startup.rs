@@ -1,0 +1,159 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web;
+use ferrocart_config::ConfigError;
+use ferrocart_contracts::Topic;
+use ferrocart_http_kit::{
+    Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, TokenVerifier,
+};
+use ferrocart_kafka_kit::{Consumer, ensure_topics};
+use ferrocart_redis_kit::Redis;
+use ferrocart_telemetry::TelemetrySettings;
+use ferrocart_types::{SharedClock, SystemClock};
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+
+use crate::clients::CatalogClient;
+use crate::config::Settings;
+use crate::consumers::OrderEvents;
+use crate::openapi::Document;
+use crate::routes::{self, State};
+use crate::store::CartStore;
+
+const NAME: &str = "cart";
+
+/// The binary's view of the service.
+#[derive(Debug)]
+pub struct CartService;
+
+impl ServiceMain for CartService {
+    const NAME: &'static str = NAME;
+    const DEFAULTS: &'static str = include_str!("../config.default.toml");
+    type Settings = Settings;
+
+    fn validate(settings: &Settings) -> Result<(), ConfigError> {
+        settings.validate()
+    }
+
+    fn telemetry(settings: &Settings) -> &TelemetrySettings {
+        &settings.telemetry
+    }
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        Document::openapi()
+    }
+
+    /// Redis has no schema; there is nothing to migrate.
+    async fn migrate(_settings: Settings) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn serve(settings: Settings, cancel: CancellationToken) -> anyhow::Result<()> {
+        Application::build(&settings, Arc::new(SystemClock))?
+            .run_until_stopped(cancel)
+            .await
+    }
+}
+
+/// The service, bound to its port and not yet serving.
+#[derive(Debug)]
+pub struct Application {
+    server: Server,
+    settings: Settings,
+    redis: Redis,
+    clock: SharedClockBox,
+}
+
+/// `dyn Clock` has no `Debug`.
+struct SharedClockBox(SharedClock);
+
+impl std::fmt::Debug for SharedClockBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+impl Application {
+    pub fn build(settings: &Settings, clock: SharedClock) -> anyhow::Result<Self> {
+        Ok(Self {
+            server: Server::bind(&settings.http)?,
+            redis: Redis::new(&settings.redis)?,
+            settings: settings.clone(),
+            clock: SharedClockBox(clock),
+        })
+    }
+
+    pub fn port(&self) -> anyhow::Result<u16> {
+        self.server.port()
+    }
+
+    /// Serves and consumes until the token is cancelled.
+    pub async fn run_until_stopped(self, cancel: CancellationToken) -> anyhow::Result<()> {
+        let Self {
+            server,
+            settings,
+            redis,
+            clock,
+        } = self;
+        let issuer = TokenIssuer::load(NAME, &settings.auth, clock.0)?;
+        let timeout = Duration::from_millis(settings.catalog_timeout_ms);
+        let catalog = CatalogClient::new(&settings.catalog_url, issuer, timeout)?;
+        let store = CartStore::new(redis.clone(), settings.cart.clone());
+        let state = web::Data::new(State {
+            store: store.clone(),
+            catalog,
+        });
+        let parts = ServerParts {
+            service: NAME,
+            readiness: readiness(redis),
+            openapi: Document::openapi(),
+            verifier: Some(TokenVerifier::load(NAME, &settings.auth)?),
+            public_paths: &[],
+        };
+
+        // Background work ends after the server, so that what requests leave behind is still done.
+        let stop_background = CancellationToken::new();
+        let mut background = Background::new();
+        background.spawn("order-events", consume(settings, store, stop_background.clone()));
+        let background = ferrocart_telemetry::spawn("background", {
+            let (cancel, stop) = (cancel.clone(), stop_background.clone());
+            async move {
+                let outcome = background.run(stop).await;
+                cancel.cancel();
+                outcome
+            }
+        });
+        let served = server
+            .run(
+                parts,
+                move |config| {
+                    config.app_data(state.clone());
+                    routes::configure(config);
+                },
+                cancel,
+            )
+            .await;
+        stop_background.cancel();
+        background.await??;
+        served
+    }
+}
+
+fn readiness(redis: Redis) -> Readiness {
+    let check = move || {
+        let redis = redis.clone();
+        async move { redis.ping().await }
+    };
+    Readiness::new(vec![Check::new("redis", check)])
+}
+
+async fn consume(settings: Settings, store: CartStore, cancel: CancellationToken) -> anyhow::Result<()> {
+    let topics = [Topic::Order];
+    tokio::select! {
+        () = cancel.cancelled() => return Ok(()),
+        outcome = ensure_topics(&settings.kafka, Some((NAME, &topics))) => outcome?,
+    }
+    let consumer = Consumer::new(&settings.kafka, NAME, &topics)?;
+    consumer.run(OrderEvents { store }, cancel).await
+}

@@ -1,0 +1,224 @@
+use std::sync::LazyLock;
+
+use ferrocart_redis_kit::deadpool_redis::redis::{self, AsyncCommands, Script};
+use ferrocart_redis_kit::{CallError, Redis};
+use ferrocart_types::{OrderId, Quantity, SkuId};
+use uuid::Uuid;
+
+use super::hash::{self, CorruptCart};
+use crate::config::CartLimits;
+use crate::domain::{Cart, CartId, Snapshot};
+
+static CHANGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/change.lua")));
+static MERGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/merge.lua")));
+static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/settle.lua")));
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChangeError {
+    #[error("the cart is being checked out")]
+    CheckedOut,
+    #[error("the SKU is not in the cart")]
+    NoLine,
+    #[error("a cart holds at most {0} different SKUs")]
+    TooManyLines(u16),
+    #[error("a cart holds at most {0} units of one SKU")]
+    TooManyUnits(u16),
+    #[error(transparent)]
+    Redis(#[from] CallError),
+    #[error(transparent)]
+    Corrupt(#[from] CorruptCart),
+    #[error("a script answered `{0}`")]
+    Unexpected(String),
+}
+
+/// Every change is one script: one round trip, and no update of another device is lost.
+#[derive(Debug, Clone)]
+pub(crate) struct CartStore {
+    redis: Redis,
+    limits: CartLimits,
+}
+
+impl CartStore {
+    pub(crate) fn new(redis: Redis, limits: CartLimits) -> Self {
+        Self { redis, limits }
+    }
+
+    /// Reading counts as activity: the cart's time begins anew.
+    pub(crate) async fn read(&self, id: CartId) -> Result<Cart, ChangeError> {
+        let (key, ttl) = (key(id), i64::from(self.ttl(id)));
+        let fields: Vec<(String, String)> = self
+            .redis
+            .call("cart.read", |mut connection| async move {
+                let (fields, _): (Vec<(String, String)>, bool) = redis::pipe()
+                    .hgetall(&key)
+                    .expire(&key, ttl)
+                    .query_async(&mut connection)
+                    .await?;
+                Ok(fields)
+            })
+            .await?;
+        Ok(hash::cart(id, &fields)?)
+    }
+
+    pub(crate) async fn add(
+        &self,
+        id: CartId,
+        sku: SkuId,
+        quantity: Quantity,
+        snapshot: &Snapshot,
+    ) -> Result<Cart, ChangeError> {
+        self.change(id, "add", Some(sku), Some(quantity), Some(snapshot))
+            .await
+    }
+
+    /// Sets the quantity of a line that is there, and its snapshot anew.
+    pub(crate) async fn set(
+        &self,
+        id: CartId,
+        sku: SkuId,
+        quantity: Quantity,
+        snapshot: &Snapshot,
+    ) -> Result<Cart, ChangeError> {
+        self.change(id, "set", Some(sku), Some(quantity), Some(snapshot))
+            .await
+    }
+
+    pub(crate) async fn remove(&self, id: CartId, sku: SkuId) -> Result<Cart, ChangeError> {
+        self.change(id, "remove", Some(sku), None, None).await
+    }
+
+    pub(crate) async fn clear(&self, id: CartId) -> Result<Cart, ChangeError> {
+        self.change(id, "clear", None, None, None).await
+    }
+
+    /// Moves the guest's lines into the user's cart. Each step may be repeated after a crash: the user's
+    /// cart remembers the guest session, and the guest's cart goes only when its lines have arrived.
+    pub(crate) async fn merge(&self, user: Uuid, guest: Uuid) -> Result<Cart, ChangeError> {
+        let (from, into) = (CartId::Guest(guest), CartId::User(user));
+        let guests = self.read(from).await?;
+        let mut invocation = MERGE.prepare_invoke();
+        invocation
+            .key(key(into))
+            .arg(self.ttl(into))
+            .arg(self.limits.lines_max)
+            .arg(self.limits.quantity_max)
+            .arg(guest.to_string());
+        for line in guests.lines.values() {
+            let stored = hash::StoredLine {
+                quantity: line.quantity,
+                snapshot: line.snapshot.clone(),
+            };
+            invocation.arg(line.sku_id.to_string()).arg(json(&stored));
+        }
+        let answer = self
+            .redis
+            .call("cart.merge", |mut connection| async move {
+                invocation.invoke_async(&mut connection).await
+            })
+            .await?;
+        let cart = self.answered(into, answer)?;
+        let guests_key = key(from);
+        self.redis
+            .call("cart.merged", |mut connection| async move {
+                connection.del::<_, ()>(guests_key).await
+            })
+            .await?;
+        Ok(cart)
+    }
+
+    /// The order's checkout is under way: nothing may be changed until it ends.
+    pub(crate) async fn mark_checked_out(&self, id: CartId, order: OrderId) -> Result<Cart, ChangeError> {
+        self.settle(id, "mark", order).await
+    }
+
+    /// The order stands: its cart is emptied.
+    pub(crate) async fn confirmed(&self, id: CartId, order: OrderId) -> Result<Cart, ChangeError> {
+        self.settle(id, "confirmed", order).await
+    }
+
+    /// The order is off: its cart is the buyer's again, as it was.
+    pub(crate) async fn cancelled(&self, id: CartId, order: OrderId) -> Result<Cart, ChangeError> {
+        self.settle(id, "cancelled", order).await
+    }
+
+    async fn change(
+        &self,
+        id: CartId,
+        action: &'static str,
+        sku: Option<SkuId>,
+        quantity: Option<Quantity>,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<Cart, ChangeError> {
+        let mut invocation = CHANGE.prepare_invoke();
+        invocation
+            .key(key(id))
+            .arg(self.ttl(id))
+            .arg(self.limits.lines_max)
+            .arg(self.limits.quantity_max)
+            .arg(action)
+            .arg(sku.map(|sku| sku.to_string()).unwrap_or_default())
+            .arg(quantity.map_or(0, Quantity::get))
+            .arg(snapshot.map(json).unwrap_or_default());
+        let answer = self
+            .redis
+            .call("cart.change", |mut connection| async move {
+                invocation.invoke_async(&mut connection).await
+            })
+            .await?;
+        self.answered(id, answer)
+    }
+
+    async fn settle(&self, id: CartId, action: &'static str, order: OrderId) -> Result<Cart, ChangeError> {
+        let mut invocation = SETTLE.prepare_invoke();
+        invocation
+            .key(key(id))
+            .arg(self.ttl(id))
+            .arg(action)
+            .arg(order.to_string());
+        let answer = self
+            .redis
+            .call("cart.settle", |mut connection| async move {
+                invocation.invoke_async(&mut connection).await
+            })
+            .await?;
+        self.answered(id, answer)
+    }
+
+    /// A script's answer: the outcome, then the hash as it stands.
+    fn answered(&self, id: CartId, answer: Vec<String>) -> Result<Cart, ChangeError> {
+        let mut answer = answer.into_iter();
+        let outcome = answer.next().unwrap_or_default();
+        match outcome.as_str() {
+            "OK" => {}
+            "CHECKED_OUT" => return Err(ChangeError::CheckedOut),
+            "NO_LINE" => return Err(ChangeError::NoLine),
+            "TOO_MANY_LINES" => return Err(ChangeError::TooManyLines(self.limits.lines_max)),
+            "TOO_MANY_UNITS" => return Err(ChangeError::TooManyUnits(self.limits.quantity_max)),
+            _ => return Err(ChangeError::Unexpected(outcome)),
+        }
+        let mut fields = Vec::new();
+        while let (Some(field), Some(value)) = (answer.next(), answer.next()) {
+            fields.push((field, value));
+        }
+        Ok(hash::cart(id, &fields)?)
+    }
+
+    fn ttl(&self, id: CartId) -> u32 {
+        match id {
+            CartId::User(_) => self.limits.user_ttl_seconds,
+            CartId::Guest(_) => self.limits.guest_ttl_seconds,
+        }
+    }
+}
+
+/// The braces are a hash tag: on a cluster a cart lives on one node.
+fn key(id: CartId) -> String {
+    match id {
+        CartId::User(id) => format!("cart:{{{id}}}"),
+        CartId::Guest(id) => format!("cart:guest:{{{id}}}"),
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,395 @@
+//! The cart service over HTTP, on a real Redis and a real broker, with a catalog that this test plays.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use ferrocart_cart::{Application, CartLimits, Settings};
+use ferrocart_contracts::v1::{Order, OrderCancelled, OrderConfirmed};
+use ferrocart_http_kit::{Role, UserIdentity};
+use ferrocart_test_kit::{Api, TestEnv, TestKeys, eventually};
+use ferrocart_types::{SystemClock, UserId};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// SKU → price and status, as the catalog of this test knows them.
+type Prices = Arc<Mutex<HashMap<String, (i64, &'static str)>>>;
+
+struct Shop {
+    env: TestEnv,
+    api: Api,
+    prices: Prices,
+    cancel: CancellationToken,
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Shop {
+    async fn open() -> Self {
+        Self::open_with(|_| ()).await
+    }
+
+    async fn open_with(change: impl FnOnce(&mut Settings)) -> Self {
+        let env = TestEnv::new("cart").await;
+        let prices = Prices::default();
+        let catalog = play_catalog(&prices);
+        let mut settings = Settings {
+            http: env.http(),
+            telemetry: env.telemetry(),
+            auth: env.auth(),
+            redis: env.redis.clone(),
+            kafka: env.kafka.clone(),
+            catalog_url: format!("http://127.0.0.1:{catalog}"),
+            catalog_timeout_ms: 1_000,
+            cart: CartLimits {
+                user_ttl_seconds: 1_000,
+                guest_ttl_seconds: 100,
+                lines_max: 3,
+                quantity_max: 20,
+            },
+        };
+        change(&mut settings);
+        let cancel = CancellationToken::new();
+        let application = Application::build(&settings, Arc::new(SystemClock)).unwrap();
+        let api = Api::new(application.port().unwrap());
+        ferrocart_telemetry::spawn("cart", application.run_until_stopped(cancel.clone()));
+        Self {
+            env,
+            api,
+            prices,
+            cancel,
+        }
+    }
+
+    fn sku(&self, price: i64) -> String {
+        let sku = fresh();
+        self.prices.lock().unwrap().insert(sku.clone(), (price, "active"));
+        sku
+    }
+
+    fn user(&self) -> (UserId, Api) {
+        let (id, token) = self.env.keys.new_user("cart", &[Role::Customer]);
+        (id, self.api.with_token(token))
+    }
+
+    fn guest(&self) -> (UserId, Api) {
+        let (id, token) = self.env.keys.new_user("cart", &[Role::Guest]);
+        (id, self.api.with_token(token))
+    }
+
+    /// The user's token as the gateway makes it for a merge.
+    fn merging(&self, user: UserId, guest: UserId) -> Api {
+        let identity = UserIdentity {
+            user_id: user,
+            roles: vec![Role::Customer],
+            email: None,
+            guest_session: Some(guest.as_uuid()),
+        };
+        self.api.with_token(self.env.keys.user_token("cart", &identity))
+    }
+
+    fn order_service(&self) -> Api {
+        self.api.with_token(self.env.keys.service_token("order", "cart"))
+    }
+}
+
+/// A catalog that checks the caller as the real one does.
+fn play_catalog(prices: &Prices) -> u16 {
+    let data = web::Data::new(prices.clone());
+    let server = HttpServer::new(move || {
+        App::new().app_data(data.clone()).route(
+            "/internal/v1/prices",
+            web::post().to(|body: web::Json<Value>, prices: web::Data<Prices>| async move {
+                let sku = body["sku_ids"][0].as_str().unwrap().to_owned();
+                let items: Vec<Value> = prices
+                    .lock()
+                    .unwrap()
+                    .get(&sku)
+                    .map(|(price, status)| {
+                        json!({"sku_id": sku, "product_id": Uuid::nil(), "merchant_id": Uuid::nil(), "sku": "SHOE-42",
+                            "title": "Shoe", "options": {}, "status": status,
+                            "price": {"amount_minor": price, "currency": "USD"}})
+                    })
+                    .into_iter()
+                    .collect();
+                HttpResponse::Ok().json(json!({ "items": items }))
+            }),
+        )
+    })
+    .workers(1)
+    .disable_signals()
+    .bind(("127.0.0.1", 0))
+    .unwrap();
+    let port = server.addrs()[0].port();
+    ferrocart_telemetry::spawn("catalog", server.run());
+    port
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test wants fresh ids")]
+fn fresh() -> String {
+    Uuid::now_v7().to_string()
+}
+
+fn line(sku: &str, quantity: i64) -> Value {
+    json!({ "sku_id": sku, "quantity": quantity })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cart_is_filled_changed_and_emptied() {
+    let shop = Shop::open().await;
+    let (id, api) = shop.user();
+    let empty = api.get("/v1/cart").await.expect(200);
+    assert_eq!(empty.json["cart_id"], format!("user:{id}"));
+    assert_eq!(empty.json["items"], json!([]));
+    let (shoe, hat) = (shop.sku(2_500), shop.sku(100));
+    api.post("/v1/cart/items", line(&shoe, 1)).await.expect(200);
+    api.post("/v1/cart/items", line(&shoe, 2)).await.expect(200);
+    let cart = api.post("/v1/cart/items", line(&hat, 4)).await.expect(200).json;
+    assert_eq!(
+        cart["subtotal"],
+        json!({"amount_minor": 3 * 2_500 + 400, "currency": "USD"})
+    );
+    assert_eq!(cart["version"], 3);
+    let put = format!("/v1/cart/items/{shoe}");
+    let cart = api.put(&put, json!({"quantity": 1})).await.expect(200).json;
+    assert_eq!(cart["subtotal"]["amount_minor"], 2_900);
+    let cart = api.delete(&put).await.expect(200).json;
+    assert_eq!(cart["items"].as_array().unwrap().len(), 1);
+    api.delete(&put).await.expect_problem(404, "CART_ITEM_NOT_FOUND");
+    assert_eq!(api.delete("/v1/cart").await.expect(200).json["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_named() {
+    let shop = Shop::open().await;
+    let (_, api) = shop.user();
+    let shoe = shop.sku(100);
+    for (body, field) in [
+        (line(&shoe, 0), "quantity"),
+        (line(&shoe, -1), "quantity"),
+        (line("x", 1), "sku_id"),
+        (json!({"sku_id": shoe}), "quantity"),
+        (
+            json!({"sku_id": shoe, "quantity": 1, "unit_price": 1}),
+            "unit_price",
+        ),
+    ] {
+        let problem = api
+            .post("/v1/cart/items", &body)
+            .await
+            .expect_problem(400, "VALIDATION_ERROR");
+        assert_eq!(problem.json["errors"][0]["field"], field, "{body}");
+    }
+    api.post("/v1/cart/items", line(&fresh(), 1))
+        .await
+        .expect_problem(404, "PRODUCT_NOT_FOUND");
+    shop.prices.lock().unwrap().insert(shoe.clone(), (100, "draft"));
+    api.post("/v1/cart/items", line(&shoe, 1))
+        .await
+        .expect_problem(409, "PRODUCT_NOT_AVAILABLE");
+    api.put("/v1/cart/items/x", json!({"quantity": 1}))
+        .await
+        .expect_problem(400, "INVALID_SKU_ID");
+    let many = shop.sku(1);
+    api.post("/v1/cart/items", line(&many, 21))
+        .await
+        .expect_problem(400, "INVALID_QUANTITY");
+    for _ in 0..3 {
+        api.post("/v1/cart/items", line(&shop.sku(1), 1))
+            .await
+            .expect(200);
+    }
+    api.post("/v1/cart/items", line(&many, 1))
+        .await
+        .expect_problem(409, "CART_FULL");
+    let nobody = shop.api.with_token(shop.env.keys.anonymous_token("cart"));
+    nobody
+        .get("/v1/cart")
+        .await
+        .expect_problem(401, "UNAUTHENTICATED");
+    nobody
+        .get("/internal/v1/carts/user:x")
+        .await
+        .expect_problem(403, "FORBIDDEN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_at_once_lose_no_update() {
+    let shop = Shop::open_with(|settings| settings.cart.quantity_max = 1_000).await;
+    let (_, api) = shop.user();
+    let shoe = shop.sku(100);
+    let adds = (0..100).map(|_| {
+        let (api, shoe) = (api.clone(), shoe.clone());
+        ferrocart_telemetry::spawn("add", async move {
+            api.post("/v1/cart/items", line(&shoe, 1)).await.expect(200);
+        })
+    });
+    for add in adds.collect::<Vec<_>>() {
+        add.await.unwrap();
+    }
+    let cart = api.get("/v1/cart").await.expect(200).json;
+    assert_eq!(cart["items"][0]["quantity"], 100);
+    assert_eq!(cart["version"], 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guests_cart_is_merged_exactly_once() {
+    let shop = Shop::open().await;
+    let (guest_id, guest) = shop.guest();
+    let (user_id, user) = shop.user();
+    let (shoe, hat) = (shop.sku(500), shop.sku(10));
+    user.post("/v1/cart/items", line(&shoe, 1)).await.expect(200);
+    guest.post("/v1/cart/items", line(&shoe, 2)).await.expect(200);
+    guest.post("/v1/cart/items", line(&hat, 1)).await.expect(200);
+    let merging = shop.merging(user_id, guest_id);
+    let merges = (0..10).map(|_| {
+        let merging = merging.clone();
+        ferrocart_telemetry::spawn("merge", async move {
+            merging
+                .post("/v1/cart/merge", json!({"guest_token": "t"}))
+                .await
+                .expect(200);
+        })
+    });
+    for merge in merges.collect::<Vec<_>>() {
+        merge.await.unwrap();
+    }
+    let cart = user.get("/v1/cart").await.expect(200).json;
+    let quantity = |sku: &str| {
+        let items = cart["items"].as_array().unwrap();
+        items.iter().find(|item| item["sku_id"] == sku).unwrap()["quantity"].clone()
+    };
+    assert_eq!((quantity(&shoe), quantity(&hat)), (json!(3), json!(1)));
+    assert_eq!(guest.get("/v1/cart").await.expect(200).json["items"], json!([]));
+    user.post("/v1/cart/merge", json!({"guest_token": "t"}))
+        .await
+        .expect_problem(400, "VALIDATION_ERROR");
+}
+
+fn order(cart: &str, order_id: &str) -> Option<Order> {
+    Some(Order {
+        order_id: order_id.into(),
+        cart_id: cart.into(),
+        sequence: 1,
+        ..Order::default()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checked_out_cart_is_emptied_by_its_order_and_given_back_without_it() {
+    let shop = Shop::open().await;
+    let (id, api) = shop.user();
+    let cart_id = format!("user:{id}");
+    let shoe = shop.sku(100);
+    api.post("/v1/cart/items", line(&shoe, 2)).await.expect(200);
+    let (off, stands, other) = (fresh(), fresh(), fresh());
+    let mark = format!("/internal/v1/carts/{cart_id}/checked-out");
+    let service = shop.order_service();
+    service.post(&mark, json!({"order_id": off})).await.expect(200);
+    service.post(&mark, json!({"order_id": off})).await.expect(200);
+    service
+        .post(&mark, json!({"order_id": other}))
+        .await
+        .expect_problem(409, "CART_CHECKED_OUT");
+    api.post("/v1/cart/items", line(&shoe, 1))
+        .await
+        .expect_problem(409, "CART_CHECKED_OUT");
+
+    shop.env
+        .publish(
+            "order",
+            &OrderCancelled {
+                order: order(&cart_id, &off),
+                reason: String::new(),
+            },
+        )
+        .await;
+    let cart = eventually("an active cart", || async {
+        Some(api.get("/v1/cart").await.expect(200).json).filter(|cart| cart["status"] == "ACTIVE")
+    })
+    .await;
+    assert_eq!(cart["items"][0]["quantity"], 2, "given back as it was");
+    // A late word of the order that is over changes nothing.
+    let late = service
+        .post(&mark, json!({"order_id": off}))
+        .await
+        .expect(200)
+        .json;
+    assert_eq!(late["status"], "ACTIVE");
+
+    service.post(&mark, json!({"order_id": stands})).await.expect(200);
+    let confirmed = OrderConfirmed {
+        order: order(&cart_id, &stands),
+        ..OrderConfirmed::default()
+    };
+    shop.env.publish("order", &confirmed).await;
+    eventually("an empty cart", || async {
+        let cart = api.get("/v1/cart").await.expect(200).json;
+        (cart["items"] == json!([]) && cart["status"] == "ACTIVE").then_some(())
+    })
+    .await;
+    // The event comes again while the buyer fills the cart anew.
+    api.post("/v1/cart/items", line(&shoe, 1)).await.expect(200);
+    shop.env.publish("order", &confirmed).await;
+    shop.env
+        .publish(
+            "order",
+            &OrderCancelled {
+                order: order(&cart_id, &other),
+                reason: String::new(),
+            },
+        )
+        .await;
+    let marker = fresh();
+    service.post(&mark, json!({"order_id": marker})).await.expect(200);
+    shop.env
+        .publish(
+            "order",
+            &OrderCancelled {
+                order: order(&cart_id, &marker),
+                reason: String::new(),
+            },
+        )
+        .await;
+    let cart = eventually("an active cart", || async {
+        Some(api.get("/v1/cart").await.expect(200).json).filter(|cart| cart["status"] == "ACTIVE")
+    })
+    .await;
+    assert_eq!(cart["items"][0]["quantity"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_or_catalog_the_answer_is_503_in_time() {
+    let shop = Shop::open_with(|settings| settings.catalog_url = "http://127.0.0.1:1".to_owned()).await;
+    let (_, api) = shop.user();
+    let problem = api.post("/v1/cart/items", line(&fresh(), 1)).await;
+    assert!(problem.headers.contains_key("retry-after"));
+    problem.expect_problem(503, "DEPENDENCY_UNAVAILABLE");
+    let shop =
+        Shop::open_with(|settings| settings.redis.redis_url = "redis://127.0.0.1:1/0".to_owned()).await;
+    let (_, api) = shop.user();
+    api.get("/v1/cart")
+        .await
+        .expect_problem(503, "DEPENDENCY_UNAVAILABLE");
+    api.get("/health/ready").await.expect(503);
+    api.get("/health/live").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_never_a_strangers() {
+    let shop = Shop::open().await;
+    let strangers = TestKeys::generate();
+    let (_, token) = strangers.new_user("cart", &[Role::Customer]);
+    shop.api
+        .with_token(token)
+        .get("/v1/cart")
+        .await
+        .expect_problem(401, "UNAUTHENTICATED");
+}
