@@ -1,7 +1,6 @@
 //! What later commands do with the stack that an earlier one started in a folder.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,10 +10,10 @@ use tokio::net::TcpStream;
 
 use crate::builder::{adopt, lock_folder};
 use crate::component::Component;
-use crate::layout::Layout;
+use crate::layout::{Layout, remove_folder};
+use crate::lifecycle::{first_error, stop_waves};
 use crate::progress::Progress;
 use crate::ready::probe_service;
-use crate::stack::{first_error, stop_waves};
 use crate::state::State;
 
 /// What is known of a component that was started in a folder.
@@ -120,7 +119,7 @@ pub fn wipe(folder: &Path) -> Result<()> {
         .map(PathBuf::as_path)
         .chain([layout.root()])
     {
-        fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+        remove_folder(folder)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Uid;
@@ -135,6 +136,23 @@ pub(crate) fn write_private(path: &Path, content: &str) -> Result<()> {
         fs::rename(&fresh, path)
     };
     write().with_context(|| format!("write {}", path.display()))
+}
+
+/// Removes a stack's folder. The last children of a killed server may still be writing into it.
+pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
+    const ATTEMPTS_MAX: u32 = 20;
+    let mut attempt = 1;
+    loop {
+        match fs::remove_dir_all(folder) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && attempt < ATTEMPTS_MAX => {
+                attempt += 1;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(error) => return Err(error).with_context(|| format!("remove {}", folder.display())),
+        }
+    }
 }
 
 /// A folder of this user in the system's temporary folder, for what the stacks on this machine share.

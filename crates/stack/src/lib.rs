@@ -22,6 +22,7 @@ mod handle;
 mod kafka;
 mod keys;
 mod layout;
+mod lifecycle;
 mod os;
 mod ports;
 mod postgres;

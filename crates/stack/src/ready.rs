@@ -16,6 +16,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a component may take to become ready: recovery after a crash, migrations, a consumer that reads
 /// its topics from the beginning, all on a machine that is busy compiling.
 const READY_DEADLINE: Duration = Duration::from_mins(2);
+/// How often a person is told what a component waits for.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 const LOG_LINES: usize = 25;
@@ -24,6 +26,7 @@ impl Stack {
     /// Waits until the component answers as it should. Fails at once when its process dies.
     pub(crate) async fn wait_ready(&self, component: Component) -> Result<()> {
         let deadline = Instant::now() + READY_DEADLINE;
+        let mut next_note = Instant::now() + NOTE_EVERY;
         let mut pause = PAUSE_MIN;
         loop {
             let outcome = match tokio::time::timeout(PROBE_TIMEOUT, self.probe(component)).await {
@@ -45,6 +48,11 @@ impl Stack {
                     log.display(),
                     log_tail(&log, LOG_LINES)
                 );
+            }
+            if Instant::now() >= next_note {
+                self.progress
+                    .note(&format!("{component} is not ready yet: {error:#}"));
+                next_note += NOTE_EVERY;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(PAUSE_MAX);

@@ -159,7 +159,7 @@ fn binary(bin_dir: &Path, name: &str) -> Result<PathBuf> {
     let path = bin_dir.join(name);
     if !tools::is_executable(&path) {
         bail!(
-            "{} is not built; run `cargo build --workspace --bins` or name the folder of the binaries",
+            "{} is not built (`cargo build --workspace --bins` builds it)",
             path.display()
         );
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::builder::adopt;
-use crate::layout::{Layout, shared_temp_folder};
+use crate::layout::{Layout, remove_folder, shared_temp_folder};
 use crate::os;
 use crate::state::State;
 
@@ -51,7 +51,7 @@ fn sweep(folder: &Path) -> Result<()> {
         .map(PathBuf::as_path)
         .chain([layout.root()])
     {
-        fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+        remove_folder(folder)?;
     }
     Ok(())
 }

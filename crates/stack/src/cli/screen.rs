@@ -17,7 +17,7 @@ pub(crate) fn show(stack: &Stack, is_whole: bool, took: Duration) -> Result<()> 
             println!("  {name:<14} {url}");
         }
         println!();
-        println!("Databases:");
+        println!("Databases, once PostgreSQL runs:");
         for service in Service::ALL
             .into_iter()
             .filter(|service| service.database().is_some())

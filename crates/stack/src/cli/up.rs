@@ -1,5 +1,6 @@
 //! `up` and `demo`.
 
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +10,9 @@ use clap::Args;
 use ferrocart_stack::{Components, PortPlan, Ports, Service, Stack};
 
 use super::{Up, report, screen, variables};
+
+const KEEPS_RUNNING: &str =
+    "What did start keeps running: `make status` shows it, `make down` stops it, the same command goes on.";
 
 #[derive(Args)]
 pub(crate) struct Demo {
@@ -42,7 +46,7 @@ async fn bring_up(options: Up) -> Result<Stack> {
         (false, some) => Components::Of(some.to_vec()),
     };
     let with_samples = options.is_whole() && !options.no_sample_data;
-    let stack = Stack::builder()
+    let started = Stack::builder()
         .folder(&options.folder.folder)
         .ports(Ports::Fixed(PortPlan::from_variables(&variables())?))
         .components(components)
@@ -51,7 +55,13 @@ async fn bring_up(options: Up) -> Result<Stack> {
         .progress(Arc::clone(&progress))
         .detached()
         .start()
-        .await?;
+        .await;
+    let runs =
+        |folder: &Path| ferrocart_stack::status(folder).is_ok_and(|all| all.iter().any(|c| c.pid.is_some()));
+    if started.is_err() && runs(&options.folder.folder) {
+        progress.note(KEEPS_RUNNING);
+    }
+    let stack = started?;
     if with_samples {
         stack.create_sample_accounts().await?;
         stack.load_sample_catalog(options.products).await?;
