@@ -1,0 +1,270 @@
+use std::collections::{BTreeMap, HashMap};
+
+use ferrocart_contracts::v1::{
+    ReservationConfirmed, ReservationDeducted, ReservationExpired, ReservationLine, ReservationReleased,
+    StockReserved, StockUpdated,
+};
+use ferrocart_contracts::{Envelope, Event, timestamp_to_proto, v1};
+use ferrocart_types::{EventId, SharedIds, SkuId, Timestamp};
+
+use crate::SERVICE;
+use crate::domain::{
+    Channel, Counters, Effect, Kind, Line, Movement, OutOfBounds, ReleaseReason, Reservation,
+};
+use crate::store::{Changes, LedgerRow, MovedRow, StockRow};
+
+/// Who makes a change, within which trace.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// Such as `service:order` or `user:<id>`.
+    pub name: String,
+    pub traceparent: Option<String>,
+}
+
+/// A change of stock that no reservation asked for.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub movement: Movement,
+    pub reason: Option<String>,
+    pub channel: Option<Channel>,
+    /// Whether the SKU is no longer sold afterwards.
+    pub discontinued: bool,
+}
+
+#[derive(Debug)]
+struct Page {
+    before: Counters,
+    now: Counters,
+    /// The last kind that moved the counters, and the trace it belongs to.
+    updated: Option<(Kind, Option<String>)>,
+    /// Whether the last version went to an event of a line: StockUpdated then needs one of its own.
+    version_taken: bool,
+}
+
+/// Writes down what one commit changes: counters, ledger rows and events, each SKU's in the order of its
+/// versions. It knows no database: the rows that it starts from were locked, or are checked by
+/// version when they are written.
+pub struct Book<'t> {
+    ids: &'t SharedIds,
+    now: Timestamp,
+    pages: BTreeMap<SkuId, Page>,
+    changes: Changes,
+}
+
+impl<'t> Book<'t> {
+    pub fn open(ids: &'t SharedIds, now: Timestamp, stock: &HashMap<SkuId, Counters>) -> Self {
+        let pages = stock.iter().map(|(sku, counters)| {
+            let page = Page {
+                before: *counters,
+                now: *counters,
+                updated: None,
+                version_taken: false,
+            };
+            (*sku, page)
+        });
+        Self {
+            ids,
+            now,
+            pages: pages.collect(),
+            changes: Changes::default(),
+        }
+    }
+
+    /// The reservation was granted.
+    pub fn grant(&mut self, granted: &Reservation, actor: &Actor) -> Result<(), OutOfBounds> {
+        for line in &granted.lines {
+            let movement = Movement {
+                kind: Kind::Reserved,
+                on_hand: 0,
+                reserved: line.units(),
+            };
+            let version = self.move_line(granted, line, movement, actor)?;
+            let event = StockReserved {
+                line: Some(wire_line(granted, line, version)),
+                expires_at: Some(timestamp_to_proto(granted.expires_at)),
+            };
+            self.publish(&event, actor.traceparent.as_deref());
+        }
+        self.changes.granted.push(granted.clone());
+        Ok(())
+    }
+
+    /// A command had this effect on the reservation.
+    pub fn effect(
+        &mut self,
+        reservation: &Reservation,
+        effect: Effect,
+        actor: &Actor,
+    ) -> Result<(), OutOfBounds> {
+        for line in &reservation.lines {
+            let movement = self.movement(effect, line);
+            let version = self.move_line(reservation, line, movement, actor)?;
+            let line = Some(wire_line(reservation, line, version));
+            match effect {
+                Effect::Confirmed => {
+                    self.publish(&ReservationConfirmed { line }, actor.traceparent.as_deref())
+                }
+                Effect::Deducted => self.publish(&ReservationDeducted { line }, actor.traceparent.as_deref()),
+                Effect::Released(ReleaseReason::Expired) => {
+                    self.publish(&ReservationExpired { line }, actor.traceparent.as_deref());
+                }
+                Effect::Released(reason) => {
+                    let reason = wire_reason(reason).into();
+                    self.publish(
+                        &ReservationReleased { line, reason },
+                        actor.traceparent.as_deref(),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The reservation's state after all effects.
+    pub fn moved(&mut self, row: MovedRow) {
+        if row.before != row.after {
+            self.changes.moved.push(row);
+        }
+    }
+
+    /// A person changed the stock.
+    pub fn enter(&mut self, sku: SkuId, entry: Entry, actor: &Actor) -> Result<(), OutOfBounds> {
+        let (version, page) = self.turn(sku, entry.movement)?;
+        page.now.discontinued = entry.discontinued;
+        page.updated = Some((entry.movement.kind, actor.traceparent.clone()));
+        page.version_taken = false;
+        self.changes.ledger.push(LedgerRow {
+            sku,
+            version,
+            kind: entry.movement.kind,
+            on_hand_delta: entry.movement.on_hand,
+            reserved_delta: entry.movement.reserved,
+            order_id: None,
+            actor: actor.name.clone(),
+            reason: entry.reason,
+            channel: entry.channel,
+        });
+        Ok(())
+    }
+
+    /// All changes, with one StockUpdated for each SKU whose counters moved, and the counters after.
+    pub fn close(mut self) -> (Changes, Vec<(SkuId, Counters)>) {
+        let mut after = Vec::new();
+        for (sku, mut page) in std::mem::take(&mut self.pages) {
+            if let Some((kind, traceparent)) = page.updated.take() {
+                page.now.version += i64::from(page.version_taken);
+                let event = StockUpdated {
+                    sku_id: sku.to_string(),
+                    on_hand: page.now.on_hand,
+                    reserved: page.now.reserved,
+                    available: page.now.available(),
+                    version: page.now.version,
+                    reason: kind.as_event_reason().to_owned(),
+                };
+                self.publish(&event, traceparent.as_deref());
+            }
+            if page.now != page.before {
+                self.changes.stock.push(StockRow {
+                    sku,
+                    before: page.before,
+                    after: page.now,
+                });
+            }
+            after.push((sku, page.now));
+        }
+        (self.changes, after)
+    }
+
+    fn movement(&self, effect: Effect, line: &Line) -> Movement {
+        match effect {
+            Effect::Confirmed => Movement {
+                kind: Kind::Confirmed,
+                on_hand: 0,
+                reserved: 0,
+            },
+            Effect::Deducted => Movement {
+                kind: Kind::Deducted,
+                on_hand: -line.units(),
+                reserved: -line.units(),
+            },
+            Effect::Released(reason) => {
+                let kind = match reason {
+                    ReleaseReason::Expired => Kind::Expired,
+                    ReleaseReason::Cancelled | ReleaseReason::PaymentFailed => Kind::Released,
+                };
+                // What is no longer sold does not go back on sale: it is written off.
+                let discontinued = self
+                    .pages
+                    .get(&line.sku)
+                    .is_some_and(|page| page.now.discontinued);
+                Movement {
+                    kind,
+                    on_hand: if discontinued { -line.units() } else { 0 },
+                    reserved: -line.units(),
+                }
+            }
+        }
+    }
+
+    fn move_line(
+        &mut self,
+        reservation: &Reservation,
+        line: &Line,
+        movement: Movement,
+        actor: &Actor,
+    ) -> Result<i64, OutOfBounds> {
+        let (version, page) = self.turn(line.sku, movement)?;
+        page.version_taken = true;
+        if (movement.on_hand, movement.reserved) != (0, 0) {
+            page.updated = Some((movement.kind, actor.traceparent.clone()));
+        }
+        self.changes.ledger.push(LedgerRow {
+            sku: line.sku,
+            version,
+            kind: movement.kind,
+            on_hand_delta: movement.on_hand,
+            reserved_delta: movement.reserved,
+            order_id: Some(reservation.order_id),
+            actor: actor.name.clone(),
+            reason: None,
+            channel: None,
+        });
+        Ok(version)
+    }
+
+    /// Moves the counters; a SKU that was not loaded has none to move.
+    fn turn(&mut self, sku: SkuId, movement: Movement) -> Result<(i64, &mut Page), OutOfBounds> {
+        let page = self.pages.get_mut(&sku).ok_or(OutOfBounds {
+            sku,
+            on_hand: movement.on_hand,
+            reserved: movement.reserved,
+        })?;
+        page.now = page.now.moved(sku, movement)?;
+        Ok((page.now.version, page))
+    }
+
+    fn publish<E: Event>(&mut self, event: &E, traceparent: Option<&str>) {
+        let envelope = Envelope::new(SERVICE, EventId(self.ids.next()), self.now, event)
+            .with_traceparent(traceparent.map(ToOwned::to_owned));
+        self.changes.events.push(envelope);
+    }
+}
+
+fn wire_line(reservation: &Reservation, line: &Line, version: i64) -> ReservationLine {
+    ReservationLine {
+        reservation_id: reservation.id().to_string(),
+        order_id: reservation.order_id.to_string(),
+        sku_id: line.sku.to_string(),
+        // Quantities are above zero by their constructor.
+        quantity: u32::try_from(line.quantity).unwrap_or_default(),
+        version,
+    }
+}
+
+fn wire_reason(reason: ReleaseReason) -> v1::ReleaseReason {
+    match reason {
+        ReleaseReason::Cancelled => v1::ReleaseReason::Cancelled,
+        ReleaseReason::PaymentFailed => v1::ReleaseReason::PaymentFailed,
+        ReleaseReason::Expired => v1::ReleaseReason::Expired,
+    }
+}

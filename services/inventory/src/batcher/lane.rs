@@ -1,0 +1,291 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrocart_pg_kit::{StoreError, StoreResultExt};
+use ferrocart_types::SkuId;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::batcher::cache::StockCache;
+use crate::batcher::connection::LaneConnection;
+use crate::batcher::failure::{Failure, classify};
+use crate::batcher::moves::Moves;
+use crate::batcher::reserve::Reserves;
+use crate::batcher::{BatchError, Move, Moved, Reserve, Tools};
+use crate::domain::{Counters, Verdict};
+use crate::store::{self, Changes};
+
+/// A batch that takes longer is taken to be lost; longer than any statement may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a batch is decided anew because somebody else was in the way.
+const TRIES_MAX: u32 = 8;
+const RECONNECT_MIN: Duration = Duration::from_millis(10);
+const RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// After the fast path failed, this many batches take the exact one: somebody else sells these SKUs too.
+const EXACT_AFTER_STALE: u32 = 8;
+
+/// A request and whom to answer.
+pub(super) struct Ticket<Q, A> {
+    pub(super) request: Q,
+    pub(super) answer: oneshot::Sender<Result<A, BatchError>>,
+}
+
+type TicketOf<K> = Ticket<<K as BatchKind>::Request, <K as BatchKind>::Answer>;
+
+pub(super) enum Job {
+    Reserve(Ticket<Reserve, Verdict>),
+    Move(Ticket<Move, Moved>),
+}
+
+/// A batch that is decided: what to write, and what to answer once it is written.
+pub(super) struct Decided<A> {
+    /// One for each request, in order.
+    pub(super) answers: Vec<A>,
+    pub(super) changes: Changes,
+    /// The counters after, of all SKUs that were looked at.
+    pub(super) stock: Vec<(SkuId, Counters)>,
+}
+
+/// A kind of request that is carried out in batches.
+pub(super) trait BatchKind {
+    const NAME: &'static str;
+    type Request: Send + Sync;
+    type Answer: Send;
+
+    /// Counts an answer that is given.
+    fn count(answer: &Self::Answer);
+
+    /// Decides from what this process remembers, if that is enough to do all that is asked.
+    fn guess(tools: &Tools, cache: &StockCache, requests: &[&Self::Request])
+    -> Option<Decided<Self::Answer>>;
+
+    /// Decides from rows that it locks.
+    fn decide(
+        tools: &Tools,
+        conn: &mut PgConnection,
+        requests: &[&Self::Request],
+    ) -> impl Future<Output = Result<Decided<Self::Answer>, StoreError>> + Send;
+}
+
+pub(super) struct Lane {
+    batch_max: usize,
+    connection: LaneConnection,
+    tools: Tools,
+    cache: Arc<StockCache>,
+    /// How many batches are still to take the exact path.
+    exact_left: u32,
+}
+
+impl Lane {
+    pub(super) fn new(
+        batch_max: usize,
+        options: &PgConnectOptions,
+        tools: Tools,
+        cache: Arc<StockCache>,
+    ) -> Self {
+        Self {
+            batch_max,
+            connection: LaneConnection::new(options),
+            tools,
+            cache,
+            exact_left: 0,
+        }
+    }
+
+    /// Works until it is cancelled, then does what is in its queue.
+    pub(super) async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Job>,
+        cancel: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut jobs = Vec::with_capacity(self.batch_max);
+        loop {
+            let count = if queue.is_closed() {
+                queue.recv_many(&mut jobs, self.batch_max).await
+            } else {
+                tokio::select! {
+                    count = queue.recv_many(&mut jobs, self.batch_max) => count,
+                    () = cancel.cancelled() => {
+                        queue.close();
+                        continue;
+                    }
+                }
+            };
+            if count == 0 {
+                self.connection.close().await;
+                return Ok(());
+            }
+            let mut reserves = Vec::new();
+            let mut moves = Vec::new();
+            for job in jobs.drain(..) {
+                match job {
+                    Job::Reserve(ticket) => reserves.push(ticket),
+                    Job::Move(ticket) => moves.push(ticket),
+                }
+            }
+            self.carry_out::<Moves>(moves).await;
+            self.carry_out::<Reserves>(reserves).await;
+        }
+    }
+
+    /// Brings every request of the batch to its answer. A batch whose outcome is unknown is decided once
+    /// more on a new connection: its requests that were committed are found and answered as such.
+    async fn carry_out<K: BatchKind>(&mut self, batch: Vec<TicketOf<K>>) {
+        let mut batches = vec![batch];
+        let mut first = true;
+        let mut tries = 1;
+        let mut pause = RECONNECT_MIN;
+        while let Some(mut batch) = batches.pop() {
+            // Nobody waits for these any more; what is not done yet need not be.
+            batch.retain(|ticket| !ticket.answer.is_closed());
+            if batch.is_empty() {
+                continue;
+            }
+            let error = match self.attempt::<K>(&batch, first).await {
+                Ok(answers) => {
+                    answer_all::<K>(batch, answers);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let failure = classify(&error);
+            first = false;
+            tracing::debug!(kind = K::NAME, size = batch.len(), ?failure, %error, "a batch failed");
+            metrics::counter!("inventory_batch_failures_total", "kind" => K::NAME).increment(1);
+            match failure {
+                Failure::Again if tries < TRIES_MAX => {
+                    tries += 1;
+                    batches.push(batch);
+                }
+                Failure::Divide if batch.len() > 1 => {
+                    let rest = batch.split_off(batch.len() / 2);
+                    batches.push(rest);
+                    batches.push(batch);
+                }
+                Failure::Unknown => {
+                    tracing::warn!(kind = K::NAME, size = batch.len(), %error, "a batch is read back");
+                    self.connection.lose();
+                    tokio::time::sleep(pause).await;
+                    pause = RECONNECT_MAX.min(pause * 2);
+                    batches.push(batch);
+                }
+                Failure::Again | Failure::Refused => {
+                    tracing::warn!(kind = K::NAME, size = batch.len(), %error, "a batch is put off");
+                    refuse_all::<K>(batch, BatchError::Unavailable);
+                }
+                Failure::Divide | Failure::Fatal => {
+                    tracing::error!(kind = K::NAME, size = batch.len(), %error, "a batch could not be carried out");
+                    refuse_all::<K>(batch, BatchError::Failed);
+                }
+            }
+        }
+    }
+
+    async fn attempt<K: BatchKind>(
+        &mut self,
+        batch: &[TicketOf<K>],
+        first: bool,
+    ) -> Result<Vec<K::Answer>, StoreError> {
+        let requests: Vec<&K::Request> = batch.iter().map(|ticket| &ticket.request).collect();
+        let started = Instant::now();
+        let guessed = if first && self.exact_left == 0 {
+            K::guess(&self.tools, &self.cache, &requests)
+        } else {
+            None
+        };
+        let fast = guessed.is_some();
+        let work = async {
+            let conn = self.connection.get().await?;
+            match guessed {
+                Some(decided) => fast_path(conn, &self.tools, decided).await,
+                None => exact_path::<K>(conn, &self.tools, &requests).await,
+            }
+        };
+        let outcome = tokio::time::timeout(ATTEMPT_TIMEOUT, work).await;
+        let decided = outcome.unwrap_or_else(|_| {
+            let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            Err(sqlx::Error::Io(late)).op("lane.attempt")
+        });
+        match (&decided, fast) {
+            (Err(_), true) => self.exact_left = EXACT_AFTER_STALE,
+            (_, false) => self.exact_left = self.exact_left.saturating_sub(1),
+            (Ok(_), true) => {}
+        }
+        let decided = decided?;
+        record(K::NAME, fast, batch.len(), started);
+        self.cache.learn(&decided.stock);
+        if !decided.changes.is_empty() {
+            self.tools.relay.poke();
+        }
+        Ok(decided.answers)
+    }
+}
+
+/// One statement that commits itself.
+async fn fast_path<A>(
+    conn: &mut PgConnection,
+    tools: &Tools,
+    decided: Decided<A>,
+) -> Result<Decided<A>, StoreError> {
+    store::apply(conn, &decided.changes, tools.clock.now()).await?;
+    Ok(decided)
+}
+
+async fn exact_path<K: BatchKind>(
+    conn: &mut PgConnection,
+    tools: &Tools,
+    requests: &[&K::Request],
+) -> Result<Decided<K::Answer>, StoreError> {
+    let mut tx = conn.begin().await.op("batch.begin")?;
+    let outcome = match K::decide(tools, &mut tx, requests).await {
+        Ok(decided) => store::apply(&mut tx, &decided.changes, tools.clock.now())
+            .await
+            .map(|()| decided),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(decided) => {
+            tx.commit().await.op("batch.commit")?;
+            Ok(decided)
+        }
+        Err(error) => {
+            // The first error says more than that the rollback failed as well; a connection that cannot even
+            // roll back shows at its next use.
+            if let Err(failed) = tx.rollback().await {
+                tracing::debug!(error = %failed, "a batch's rollback failed");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn answer_all<K: BatchKind>(batch: Vec<TicketOf<K>>, answers: Vec<K::Answer>) {
+    debug_assert_eq!(batch.len(), answers.len(), "an answer for each request");
+    for (ticket, answer) in batch.into_iter().zip(answers) {
+        K::count(&answer);
+        deliver(ticket.answer, Ok(answer));
+    }
+}
+
+fn refuse_all<K: BatchKind>(batch: Vec<TicketOf<K>>, error: BatchError) {
+    for ticket in batch {
+        deliver(ticket.answer, Err(error));
+    }
+}
+
+/// A waiter may have hung up meanwhile: what was committed stands, and a retry finds it.
+fn deliver<A>(waiter: oneshot::Sender<Result<A, BatchError>>, answer: Result<A, BatchError>) {
+    if waiter.send(answer).is_err() {
+        metrics::counter!("inventory_waiters_gone_total").increment(1);
+    }
+}
+
+fn record(kind: &'static str, fast: bool, size: usize, started: Instant) {
+    let path = if fast { "fast" } else { "exact" };
+    let size = f64::from(u32::try_from(size).unwrap_or(u32::MAX));
+    metrics::histogram!("inventory_batch_size", "kind" => kind, "path" => path).record(size);
+    metrics::histogram!("inventory_batch_duration_seconds", "kind" => kind, "path" => path)
+        .record(started.elapsed());
+}

@@ -1,0 +1,142 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ferrocart_pg_kit::StoreError;
+use ferrocart_types::{OrderId, SkuId};
+use sqlx::PgConnection;
+
+use crate::app::{Actor, Book};
+use crate::batcher::Tools;
+use crate::batcher::cache::StockCache;
+use crate::batcher::lane::{BatchKind, Decided};
+use crate::domain::{Command, Effect, Refusal, Reservation};
+use crate::store::{self, MovedRow};
+
+/// A command to a reservation, and who gives it.
+#[derive(Debug, Clone)]
+pub struct Move {
+    pub order_id: OrderId,
+    pub command: Command,
+    pub actor: Actor,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    Done(Reservation),
+    Refused(Refusal),
+    NotFound,
+}
+
+pub(super) struct Moves;
+
+impl BatchKind for Moves {
+    const NAME: &'static str = "move";
+    type Request = Move;
+    type Answer = Moved;
+
+    fn count(answer: &Moved) {
+        let outcome = match answer {
+            Moved::Done(reservation) => reservation.state.as_str(),
+            Moved::Refused(_) => "refused",
+            Moved::NotFound => "not_found",
+        };
+        metrics::counter!("inventory_moves_total", "outcome" => outcome).increment(1);
+    }
+
+    /// What state a reservation is in only its row tells.
+    fn guess(_: &Tools, _: &StockCache, _: &[&Move]) -> Option<Decided<Moved>> {
+        None
+    }
+
+    async fn decide(
+        tools: &Tools,
+        conn: &mut PgConnection,
+        requests: &[&Move],
+    ) -> Result<Decided<Moved>, StoreError> {
+        let orders: BTreeSet<OrderId> = requests.iter().map(|request| request.order_id).collect();
+        let orders: Vec<OrderId> = orders.into_iter().collect();
+        let found = store::lock(conn, &orders).await?;
+        decide_locked(tools, conn, &found, requests).await
+    }
+}
+
+/// Carries the commands out on reservations that the caller's transaction has locked; for the sweeper.
+/// Answers how many changed.
+pub async fn settle(
+    tools: &Tools,
+    conn: &mut PgConnection,
+    locked: &HashMap<OrderId, Reservation>,
+    requests: &[Move],
+) -> Result<usize, StoreError> {
+    let requests: Vec<&Move> = requests.iter().collect();
+    let decided = decide_locked(tools, conn, locked, &requests).await?;
+    store::apply(conn, &decided.changes, tools.clock.now()).await?;
+    Ok(decided.changes.moved.len())
+}
+
+async fn decide_locked(
+    tools: &Tools,
+    conn: &mut PgConnection,
+    locked: &HashMap<OrderId, Reservation>,
+    requests: &[&Move],
+) -> Result<Decided<Moved>, StoreError> {
+    let now = tools.clock.now();
+    let mut current: BTreeMap<OrderId, Reservation> = BTreeMap::new();
+    let mut effects: Vec<(OrderId, Effect, &Actor)> = Vec::new();
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in requests {
+        let Some(before) = locked.get(&request.order_id) else {
+            answers.push(Moved::NotFound);
+            continue;
+        };
+        let reservation = current.entry(request.order_id).or_insert_with(|| before.clone());
+        let step = reservation.step(request.command, now);
+        reservation.state = step.after;
+        if let Some(effect) = step.effect {
+            effects.push((request.order_id, effect, &request.actor));
+        }
+        answers.push(match step.refusal {
+            Some(refusal) => Moved::Refused(refusal),
+            None => Moved::Done(reservation.clone()),
+        });
+    }
+    // Reservations first, then stock: the same order everywhere.
+    let skus: BTreeSet<SkuId> = effects
+        .iter()
+        .filter_map(|(order, _, _)| locked.get(order))
+        .flat_map(|reservation| reservation.lines.iter().map(|line| line.sku))
+        .collect();
+    let stock = if skus.is_empty() {
+        HashMap::new()
+    } else {
+        store::lock_stock(conn, &skus.into_iter().collect::<Vec<_>>()).await?
+    };
+    let mut book = Book::open(&tools.ids, now, &stock);
+    for (order, effect, actor) in effects {
+        if let Some(reservation) = locked.get(&order) {
+            book.effect(reservation, effect, actor)
+                .map_err(|error| StoreError::Corrupt {
+                    table: "stock",
+                    column: "reserved",
+                    row: error.sku.to_string(),
+                    reason: error.to_string(),
+                })?;
+        }
+    }
+    for (order, after) in &current {
+        let before = locked
+            .get(order)
+            .map_or(after.state, |reservation| reservation.state);
+        book.moved(MovedRow {
+            order_id: *order,
+            before,
+            after: after.state,
+        });
+    }
+    let (changes, stock) = book.close();
+    Ok(Decided {
+        answers,
+        changes,
+        stock,
+    })
+}

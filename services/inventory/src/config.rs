@@ -1,0 +1,87 @@
+use ferrocart_config::ConfigError;
+use ferrocart_http_kit::{AuthSettings, HttpSettings};
+use ferrocart_kafka_kit::KafkaSettings;
+use ferrocart_pg_kit::PgSettings;
+use ferrocart_telemetry::TelemetrySettings;
+use serde::Deserialize;
+
+use crate::domain::HoldSeconds;
+
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settings {
+    #[serde(flatten)]
+    pub http: HttpSettings,
+    #[serde(flatten)]
+    pub telemetry: TelemetrySettings,
+    #[serde(flatten)]
+    pub auth: AuthSettings,
+    #[serde(flatten)]
+    pub pg: PgSettings,
+    #[serde(flatten)]
+    pub kafka: KafkaSettings,
+    #[serde(flatten)]
+    pub batcher: BatcherSettings,
+    pub hold_seconds_default: i64,
+    pub sweep_interval_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct BatcherSettings {
+    pub lanes: usize,
+    pub batch_max: usize,
+    pub lane_queue_max: usize,
+    pub answer_timeout_ms: u64,
+}
+
+impl Settings {
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let bounded = |key, value: usize, max: usize| match value {
+            value if (1..=max).contains(&value) => Ok(()),
+            _ => Err(ConfigError::rejected(key, format!("must be from 1 to {max}"))),
+        };
+        bounded("lanes", self.batcher.lanes, 64)?;
+        // A line takes two array elements and three rows; far beyond this a statement only gets slower.
+        bounded("batch_max", self.batcher.batch_max, 4_096)?;
+        bounded("lane_queue_max", self.batcher.lane_queue_max, 1_000_000)?;
+        if self.batcher.answer_timeout_ms == 0 {
+            return Err(ConfigError::rejected("answer_timeout_ms", "must be above 0"));
+        }
+        if self.sweep_interval_ms == 0 {
+            return Err(ConfigError::rejected("sweep_interval_ms", "must be above 0"));
+        }
+        HoldSeconds::new(self.hold_seconds_default)
+            .map(|_| ())
+            .map_err(|error| ConfigError::rejected("hold_seconds_default", error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(environment: &'static [(&str, &str)]) -> Settings {
+        ferrocart_config::load_from(DEFAULTS, |name| {
+            let found = environment.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_nonsense_is_named() {
+        read(&[]).validate().unwrap();
+        for (environment, key) in [
+            (&[("LANES", "0")], "lanes"),
+            (&[("BATCH_MAX", "5000")], "batch_max"),
+            (&[("LANE_QUEUE_MAX", "0")], "lane_queue_max"),
+            (&[("ANSWER_TIMEOUT_MS", "0")], "answer_timeout_ms"),
+            (&[("SWEEP_INTERVAL_MS", "0")], "sweep_interval_ms"),
+            (&[("HOLD_SECONDS_DEFAULT", "9")], "hold_seconds_default"),
+        ] {
+            let error = read(environment).validate().unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Who gets what of a batch: pure, so that a naive model can check it.
+
+use std::collections::HashMap;
+
+use ferrocart_types::{OrderId, SkuId, Timestamp};
+
+use crate::domain::lines::Lines;
+use crate::domain::reservation::{ReleaseReason, Reservation, State};
+
+/// A request to reserve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    pub order_id: OrderId,
+    pub lines: Lines,
+    pub expires_at: Timestamp,
+}
+
+/// A SKU of which there is not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    pub sku: SkuId,
+    pub requested: i64,
+    pub available: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    UnknownSkus(Vec<SkuId>),
+    Insufficient(Vec<Shortage>),
+    /// The order has a reservation for other units.
+    OrderReused,
+    /// The order's reservation is over.
+    Released(ReleaseReason),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Granted(Reservation),
+    /// The order's reservation that stands already.
+    Existing(Reservation),
+    Refused(Refused),
+}
+
+/// Grants in order of arrival, each request whole or not at all. `available` has the SKUs that are sold,
+/// and is left with what remains; `known` has the reservations of orders that were here before, and
+/// the granted ones afterwards.
+pub fn grant<'a>(
+    available: &mut HashMap<SkuId, i64>,
+    known: &mut HashMap<OrderId, Reservation>,
+    asks: impl IntoIterator<Item = &'a Ask>,
+    now: Timestamp,
+) -> Vec<Verdict> {
+    asks.into_iter()
+        .map(|ask| grant_one(available, known, ask, now))
+        .collect()
+}
+
+fn grant_one(
+    available: &mut HashMap<SkuId, i64>,
+    known: &mut HashMap<OrderId, Reservation>,
+    ask: &Ask,
+    now: Timestamp,
+) -> Verdict {
+    if let Some(earlier) = known.get(&ask.order_id) {
+        return replay(earlier.clone().seen_at(now), ask);
+    }
+    let unknown: Vec<SkuId> = skus_where(ask, |sku| !available.contains_key(&sku));
+    if !unknown.is_empty() {
+        return Verdict::Refused(Refused::UnknownSkus(unknown));
+    }
+    let shortages: Vec<Shortage> = ask
+        .lines
+        .iter()
+        .filter_map(|line| {
+            let available = available.get(&line.sku).copied().unwrap_or(0);
+            (available < line.units()).then_some(Shortage {
+                sku: line.sku,
+                requested: line.units(),
+                available,
+            })
+        })
+        .collect();
+    if !shortages.is_empty() {
+        return Verdict::Refused(Refused::Insufficient(shortages));
+    }
+    for line in &ask.lines {
+        if let Some(left) = available.get_mut(&line.sku) {
+            *left -= line.units();
+        }
+    }
+    let granted = Reservation {
+        order_id: ask.order_id,
+        lines: ask.lines.clone(),
+        expires_at: ask.expires_at,
+        state: State::Reserved,
+    };
+    known.insert(ask.order_id, granted.clone());
+    Verdict::Granted(granted)
+}
+
+fn replay(earlier: Reservation, ask: &Ask) -> Verdict {
+    if !earlier.lines.same_units(&ask.lines) {
+        return Verdict::Refused(Refused::OrderReused);
+    }
+    match earlier.state {
+        State::Released(reason) => Verdict::Refused(Refused::Released(reason)),
+        _ => Verdict::Existing(earlier),
+    }
+}
+
+fn skus_where(ask: &Ask, like: impl Fn(SkuId) -> bool) -> Vec<SkuId> {
+    ask.lines
+        .iter()
+        .map(|line| line.sku)
+        .filter(|sku| like(*sku))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ferrocart_types::Quantity;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn sku(n: u8) -> SkuId {
+        SkuId(Uuid::from_u128(n.into()))
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_timestamp(1_000_000, 0).unwrap()
+    }
+
+    fn ask(order: u8, lines: &[(u8, i64)]) -> Ask {
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|(n, units)| (sku(*n), Quantity::new(*units).unwrap()))
+            .collect();
+        Ask {
+            order_id: OrderId(Uuid::from_u128(order.into())),
+            lines: Lines::sum_up(&lines).unwrap(),
+            expires_at: now() + chrono::TimeDelta::seconds(900),
+        }
+    }
+
+    /// One request after the other, unit by unit, with nothing shared with the code above: takes units
+    /// out of a bag and puts them back when one is missing.
+    fn naive(stock: &[(u8, i64)], asks: &[(u8, Vec<(u8, i64)>)]) -> (Vec<&'static str>, BTreeMap<u8, i64>) {
+        let mut bag: Vec<u8> = Vec::new();
+        for (n, units) in stock {
+            bag.extend((0..*units).map(|_| *n));
+        }
+        let mut taken: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+        let mut answers = Vec::new();
+        for (order, lines) in asks {
+            let mut wanted: Vec<u8> = lines
+                .iter()
+                .flat_map(|(n, units)| (0..*units).map(move |_| *n))
+                .collect();
+            wanted.sort_unstable();
+            if let Some(before) = taken.get(order) {
+                answers.push(if *before == wanted { "existing" } else { "reused" });
+                continue;
+            }
+            if wanted.iter().any(|n| stock.iter().all(|(known, _)| known != n)) {
+                answers.push("unknown");
+                continue;
+            }
+            let saved = bag.clone();
+            let all = wanted
+                .iter()
+                .all(|n| match bag.iter().position(|unit| unit == n) {
+                    Some(index) => {
+                        bag.swap_remove(index);
+                        true
+                    }
+                    None => false,
+                });
+            if all {
+                taken.insert(*order, wanted);
+                answers.push("granted");
+            } else {
+                bag = saved;
+                answers.push("short");
+            }
+        }
+        let left = stock
+            .iter()
+            .map(|(n, _)| {
+                (
+                    *n,
+                    i64::try_from(bag.iter().filter(|unit| *unit == n).count()).unwrap(),
+                )
+            })
+            .collect();
+        (answers, left)
+    }
+
+    fn word(verdict: &Verdict) -> &'static str {
+        match verdict {
+            Verdict::Granted(_) => "granted",
+            Verdict::Existing(_) => "existing",
+            Verdict::Refused(Refused::UnknownSkus(_)) => "unknown",
+            Verdict::Refused(Refused::Insufficient(_)) => "short",
+            Verdict::Refused(Refused::OrderReused) => "reused",
+            Verdict::Refused(Refused::Released(_)) => "released",
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn grants_as_the_naive_model_does(
+            stock in prop::collection::btree_map(0..4_u8, 0..8_i64, 0..4),
+            asks in prop::collection::vec(
+                (0..20_u8, prop::collection::vec((0..5_u8, 1..4_i64), 1..5)), 0..25),
+        ) {
+            let stock: Vec<(u8, i64)> = stock.into_iter().collect();
+            let (answers, left) = naive(&stock, &asks);
+            let mut available = stock.iter().map(|(n, units)| (sku(*n), *units)).collect();
+            let asks: Vec<Ask> = asks.iter().map(|(order, lines)| ask(*order, lines)).collect();
+            let verdicts = grant(&mut available, &mut HashMap::new(), &asks, now());
+            prop_assert_eq!(verdicts.iter().map(word).collect::<Vec<_>>(), answers);
+            for (n, units) in left {
+                prop_assert_eq!(available.get(&sku(n)), Some(&units));
+            }
+            prop_assert!(available.values().all(|units| *units >= 0));
+        }
+    }
+
+    #[test]
+    fn a_shortage_names_every_sku_and_both_figures() {
+        let mut available = HashMap::from([(sku(1), 1), (sku(2), 5), (sku(3), 0)]);
+        let request = ask(1, &[(1, 1), (2, 5), (1, 1), (3, 1)]);
+        let verdict = grant(&mut available, &mut HashMap::new(), [&request], now());
+        let expected = vec![
+            Shortage {
+                sku: sku(1),
+                requested: 2,
+                available: 1,
+            },
+            Shortage {
+                sku: sku(3),
+                requested: 1,
+                available: 0,
+            },
+        ];
+        assert_eq!(verdict, [Verdict::Refused(Refused::Insufficient(expected))]);
+        assert_eq!(available[&sku(2)], 5, "a refused request took units");
+    }
+
+    #[test]
+    fn an_order_that_was_here_before_gets_its_first_answer() {
+        let first = ask(1, &[(1, 2)]);
+        let mut known = HashMap::new();
+        let mut available = HashMap::from([(sku(1), 2)]);
+        grant(&mut available, &mut known, [&first], now());
+        let again = grant(&mut available, &mut known, [&first], now());
+        assert!(
+            matches!(again.as_slice(), [Verdict::Existing(found)] if found.expires_at == first.expires_at)
+        );
+        let late = grant(&mut available, &mut known, [&first], first.expires_at);
+        assert_eq!(
+            late,
+            [Verdict::Refused(Refused::Released(ReleaseReason::Expired))]
+        );
+    }
+}

@@ -1,0 +1,15 @@
+//! The rules of stock and reservations; no I/O.
+
+mod grant;
+mod hold;
+mod lines;
+mod reservation;
+mod stock;
+
+pub use grant::{Ask, Refused, Shortage, Verdict, grant};
+pub use hold::{HoldSeconds, InvalidHold};
+pub use lines::{InvalidLines, Line, Lines};
+pub use reservation::{
+    Command, Effect, Refusal, ReleaseReason, Reservation, State, Step, UnknownWord, order_of, reservation_of,
+};
+pub use stock::{Channel, Counters, Kind, Movement, OutOfBounds};

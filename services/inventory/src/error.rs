@@ -1,0 +1,129 @@
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use ferrocart_http_kit::Problem;
+use ferrocart_pg_kit::StoreError;
+use ferrocart_types::SkuId;
+
+use crate::batcher::BatchError;
+use crate::domain::{OutOfBounds, Refusal, Shortage};
+
+/// When a client should come back after a 503.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Everything that a request can be refused for.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error("no stock is kept for {}", list(.0))]
+    ProductNotFound(Vec<SkuId>),
+    #[error("this SKU has stock: set or adjust it")]
+    StockExists,
+    #[error(transparent)]
+    OutOfBounds(#[from] OutOfBounds),
+    #[error("the stock is at version {actual}, not {expected}: read it again")]
+    VersionChanged { expected: i64, actual: i64 },
+    #[error("not all items are in stock")]
+    InsufficientStock(Vec<Shortage>),
+    #[error("there is no such reservation")]
+    ReservationNotFound,
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the order has a reservation for other units")]
+    OrderReused,
+    #[error("the Idempotency-Key was used for another request")]
+    KeyReused,
+    #[error("a request with this Idempotency-Key is being worked on")]
+    InProgress(Duration),
+}
+
+impl From<sqlx::Error> for ServiceError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(StoreError::from(error))
+    }
+}
+
+fn list(skus: &[SkuId]) -> String {
+    skus.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl ServiceError {
+    /// The refusal as the client reads it. A reserve request names its fields itself, see
+    /// `routes::reserve`.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Problem(problem) => problem.clone(),
+            Self::Store(error) => store_problem(error),
+            Self::Batch(error) => batch_problem(error),
+            Self::ProductNotFound(_) => Problem::not_found("PRODUCT_NOT_FOUND", self.to_string()),
+            Self::StockExists | Self::OutOfBounds(_) | Self::Refused(Refusal::NotConfirmed) => {
+                Problem::conflict("INVALID_STOCK_STATE", self.to_string())
+            }
+            Self::VersionChanged { actual, .. } => Problem::new(
+                StatusCode::PRECONDITION_FAILED,
+                "PRECONDITION_FAILED",
+                self.to_string(),
+            )
+            .with("version", actual),
+            Self::InsufficientStock(_) => Problem::conflict("INSUFFICIENT_STOCK", self.to_string()),
+            Self::ReservationNotFound => Problem::not_found("RESERVATION_NOT_FOUND", self.to_string()),
+            Self::Refused(Refusal::AlreadyReleased(reason)) => {
+                Problem::conflict("RESERVATION_ALREADY_RELEASED", self.to_string())
+                    .with("release_reason", reason.as_str())
+            }
+            Self::Refused(Refusal::AlreadyDeducted) => {
+                Problem::conflict("RESERVATION_ALREADY_DEDUCTED", self.to_string())
+            }
+            Self::OrderReused | Self::KeyReused => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "IDEMPOTENCY_KEY_REUSED",
+                self.to_string(),
+            ),
+            Self::InProgress(wait) => {
+                Problem::conflict("REQUEST_IN_PROGRESS", self.to_string()).retry_after(*wait)
+            }
+        }
+    }
+}
+
+fn store_problem(error: &StoreError) -> Problem {
+    if error.is_unavailable() {
+        tracing::warn!(%error, "the database is not available");
+        return Problem::unavailable("the database", RETRY_AFTER);
+    }
+    tracing::error!(%error, "a request failed");
+    Problem::internal()
+}
+
+/// The lanes log what went wrong with a batch; here it is only told.
+fn batch_problem(error: &BatchError) -> Problem {
+    match error {
+        BatchError::Overloaded => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "OVERLOADED",
+            "too many requests are waiting for stock",
+        )
+        .retry_after(RETRY_AFTER),
+        BatchError::Unavailable => Problem::unavailable("the stock", RETRY_AFTER),
+        BatchError::Failed => Problem::internal(),
+    }
+}
+
+impl ResponseError for ServiceError {
+    fn status_code(&self) -> StatusCode {
+        self.problem().status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.problem().error_response()
+    }
+}

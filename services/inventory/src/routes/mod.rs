@@ -1,0 +1,105 @@
+//! The HTTP surface: parse, call, answer.
+
+mod dto;
+mod reservations;
+mod reserve;
+mod stock;
+mod stock_changes;
+
+use actix_web::web::{self, Data, ServiceConfig};
+use ferrocart_http_kit::{Caller, Problem, Role};
+use ferrocart_types::{InvalidId, OrderId, ReservationId, SharedClock, SkuId};
+use sqlx::PgPool;
+
+use crate::app::{Actor, StockDesk};
+use crate::batcher::Batcher;
+use crate::domain::HoldSeconds;
+
+pub(crate) use dto::{
+    AdjustDto, InitialiseBatchDto, InitialiseDto, ReservationCommandDto, ReservationDto, ReserveDto, SetDto,
+    StockDto, StockListDto, StockOutcomeDto, StockOutcomeListDto,
+};
+pub(crate) use reservations::{__path_confirm, __path_deduct, __path_read_reservation, __path_release};
+pub(crate) use reserve::__path_reserve;
+pub(crate) use stock::{__path_list_stock, __path_read_stock};
+pub(crate) use stock_changes::{
+    __path_adjust, __path_discontinue, __path_initialise, __path_initialise_batch, __path_set_stock,
+};
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub(crate) struct AppState {
+    pub(crate) desk: StockDesk,
+    pub(crate) batcher: Batcher,
+    pub(crate) pool: PgPool,
+    pub(crate) clock: SharedClock,
+    pub(crate) hold_default: HoldSeconds,
+}
+
+pub(crate) fn configure(config: &mut ServiceConfig, state: &Data<AppState>) {
+    config
+        .app_data(state.clone())
+        .service(
+            web::resource("/v1/inventory")
+                .route(web::get().to(stock::list_stock))
+                .route(web::post().to(stock_changes::initialise)),
+        )
+        .route(
+            "/v1/inventory:batch",
+            web::post().to(stock_changes::initialise_batch),
+        )
+        // Before the SKUs: `reserve` is none.
+        .route("/v1/inventory/reserve", web::post().to(reserve::reserve))
+        .route("/v1/inventory/confirm", web::post().to(reservations::confirm))
+        .route("/v1/inventory/release", web::post().to(reservations::release))
+        .route("/v1/inventory/deduct", web::post().to(reservations::deduct))
+        .route(
+            "/v1/inventory/reservations/{reservation_id}",
+            web::get().to(reservations::read_reservation),
+        )
+        .service(
+            web::resource("/v1/inventory/{sku_id}")
+                .route(web::get().to(stock::read_stock))
+                .route(web::put().to(stock_changes::set_stock))
+                .route(web::delete().to(stock_changes::discontinue)),
+        )
+        .route(
+            "/v1/inventory/{sku_id}/adjustments",
+            web::post().to(stock_changes::adjust),
+        );
+}
+
+/// Those who may write stock.
+const STOCK_WRITERS: [Role; 2] = [Role::Merchant, Role::Admin];
+/// Those who may reserve, and see reservations.
+const RESERVERS: [Role; 3] = [Role::Service, Role::Merchant, Role::Admin];
+
+fn actor(caller: &Caller) -> Actor {
+    Actor {
+        name: caller.scope(),
+        traceparent: ferrocart_telemetry::current_traceparent(),
+    }
+}
+
+/// The API calls a SKU a product in its error codes.
+fn parse_sku(field: &str, text: &str) -> Result<SkuId, Problem> {
+    parse("INVALID_PRODUCT_ID", field, text)
+}
+
+fn parse_order(field: &str, text: &str) -> Result<OrderId, Problem> {
+    parse("INVALID_ORDER_ID", field, text)
+}
+
+fn parse_reservation(field: &str, text: &str) -> Result<ReservationId, Problem> {
+    parse("INVALID_RESERVATION_ID", field, text)
+}
+
+fn parse<T: std::str::FromStr<Err = InvalidId>>(
+    code: &'static str,
+    field: &str,
+    text: &str,
+) -> Result<T, Problem> {
+    text.parse().map_err(|_| {
+        Problem::bad_request(code, format!("{field}: a UUID is expected")).field(field, "a UUID is expected")
+    })
+}

@@ -1,0 +1,117 @@
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use ferrocart_http_kit::{Caller, Json, Problem, ProblemBody};
+
+use crate::batcher::{Move, Moved};
+use crate::domain::{Command, ReleaseReason, order_of};
+use crate::error::ServiceError;
+use crate::routes::{AppState, RESERVERS, ReservationCommandDto, ReservationDto, actor, parse_reservation};
+use crate::store;
+
+/// Make a reservation last
+///
+/// It no longer expires. Confirming it again changes nothing.
+#[utoipa::path(post, path = "/v1/inventory/confirm", tag = "inventory",
+    request_body = ReservationCommandDto, security(("bearer" = [])),
+    responses((status = 200, body = ReservationDto),
+        (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_RESERVATION_ID"),
+        (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 404, body = ProblemBody, description = "RESERVATION_NOT_FOUND"),
+        (status = 409, body = ProblemBody, description = "RESERVATION_ALREADY_RELEASED, RESERVATION_ALREADY_DEDUCTED"),
+        (status = 503, body = ProblemBody, description = "OVERLOADED, DEPENDENCY_UNAVAILABLE")))]
+pub(crate) async fn confirm(
+    caller: Caller,
+    state: Data<AppState>,
+    body: Json<ReservationCommandDto>,
+) -> Result<HttpResponse, ServiceError> {
+    command(&caller, &state, &body.value, Command::Confirm).await
+}
+
+/// Put reserved units back on sale
+///
+/// Releasing again changes nothing; the first reason stays.
+#[utoipa::path(post, path = "/v1/inventory/release", tag = "inventory",
+    request_body = ReservationCommandDto, security(("bearer" = [])),
+    responses((status = 200, body = ReservationDto),
+        (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_RESERVATION_ID"),
+        (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 404, body = ProblemBody, description = "RESERVATION_NOT_FOUND"),
+        (status = 409, body = ProblemBody, description = "RESERVATION_ALREADY_DEDUCTED"),
+        (status = 503, body = ProblemBody, description = "OVERLOADED, DEPENDENCY_UNAVAILABLE")))]
+pub(crate) async fn release(
+    caller: Caller,
+    state: Data<AppState>,
+    body: Json<ReservationCommandDto>,
+) -> Result<HttpResponse, ServiceError> {
+    let reason = match body.value.reason.as_deref().map(str::parse) {
+        None => ReleaseReason::Cancelled,
+        Some(Ok(reason @ (ReleaseReason::Cancelled | ReleaseReason::PaymentFailed))) => reason,
+        // Only time makes a reservation expire.
+        Some(_) => {
+            return Err(Problem::invalid_field("reason", "must be CANCELLED or PAYMENT_FAILED").into());
+        }
+    };
+    command(&caller, &state, &body.value, Command::Release(reason)).await
+}
+
+/// Take the units of a confirmed reservation out of the warehouse
+#[utoipa::path(post, path = "/v1/inventory/deduct", tag = "inventory",
+    request_body = ReservationCommandDto, security(("bearer" = [])),
+    responses((status = 200, body = ReservationDto),
+        (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_RESERVATION_ID"),
+        (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 404, body = ProblemBody, description = "RESERVATION_NOT_FOUND"),
+        (status = 409, body = ProblemBody, description = "RESERVATION_ALREADY_RELEASED; INVALID_STOCK_STATE: not confirmed"),
+        (status = 503, body = ProblemBody, description = "OVERLOADED, DEPENDENCY_UNAVAILABLE")))]
+pub(crate) async fn deduct(
+    caller: Caller,
+    state: Data<AppState>,
+    body: Json<ReservationCommandDto>,
+) -> Result<HttpResponse, ServiceError> {
+    command(&caller, &state, &body.value, Command::Deduct).await
+}
+
+async fn command(
+    caller: &Caller,
+    state: &AppState,
+    body: &ReservationCommandDto,
+    command: Command,
+) -> Result<HttpResponse, ServiceError> {
+    caller.require_any(&RESERVERS)?;
+    let reservation_id = parse_reservation("reservation_id", &body.reservation_id)?;
+    let request = Move {
+        order_id: order_of(reservation_id),
+        command,
+        actor: actor(caller),
+    };
+    match state.batcher.command(request).await? {
+        Moved::Done(reservation) => Ok(HttpResponse::Ok().json(ReservationDto::from(&reservation))),
+        Moved::Refused(refusal) => Err(refusal.into()),
+        Moved::NotFound => Err(ServiceError::ReservationNotFound),
+    }
+}
+
+/// A reservation as it is now
+#[utoipa::path(get, path = "/v1/inventory/reservations/{reservation_id}", tag = "inventory",
+    security(("bearer" = [])),
+    params(("reservation_id" = String, Path, description = "The reservation")),
+    responses((status = 200, body = ReservationDto),
+        (status = 400, body = ProblemBody, description = "INVALID_RESERVATION_ID"),
+        (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 404, body = ProblemBody, description = "RESERVATION_NOT_FOUND"),
+        (status = 503, body = ProblemBody, description = "DEPENDENCY_UNAVAILABLE")))]
+pub(crate) async fn read_reservation(
+    caller: Caller,
+    state: Data<AppState>,
+    path: Path<String>,
+) -> Result<HttpResponse, ServiceError> {
+    caller.require_any(&RESERVERS)?;
+    let order_id = order_of(parse_reservation("reservation_id", &path)?);
+    let mut conn = state.pool.acquire().await?;
+    let reservation = store::find(&mut conn, &[order_id])
+        .await?
+        .remove(&order_id)
+        .ok_or(ServiceError::ReservationNotFound)?
+        .seen_at(state.clock.now());
+    Ok(HttpResponse::Ok().json(ReservationDto::from(&reservation)))
+}

@@ -1,0 +1,120 @@
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use ferrocart_http_kit::{Caller, FieldError, IdempotencyKey, Json, Problem, ProblemBody};
+use ferrocart_types::{Quantity, SkuId};
+
+use crate::batcher::Reserve;
+use crate::domain::{Ask, HoldSeconds, Lines, Refusal, Refused, Reservation, Verdict};
+use crate::error::ServiceError;
+use crate::routes::{AppState, RESERVERS, ReservationDto, ReserveDto, actor, parse_order, parse_sku};
+
+/// Set units aside for an order
+///
+/// All lines or none. An order has one reservation: the same order again gets the same answer, with
+/// `Idempotent-Replayed: true`.
+#[utoipa::path(post, path = "/v1/inventory/reserve", tag = "inventory", request_body = ReserveDto,
+    security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "Required of users; what makes a request the same is its order")),
+    responses((status = 201, body = ReservationDto),
+        (status = 400, body = ProblemBody,
+            description = "VALIDATION_ERROR, INVALID_ORDER_ID, INVALID_PRODUCT_ID, INVALID_QUANTITY, IDEMPOTENCY_KEY_MISSING"),
+        (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 404, body = ProblemBody, description = "PRODUCT_NOT_FOUND"),
+        (status = 409, body = ProblemBody, description = "INSUFFICIENT_STOCK, RESERVATION_ALREADY_RELEASED"),
+        (status = 422, body = ProblemBody, description = "IDEMPOTENCY_KEY_REUSED: the order reserved other units"),
+        (status = 503, body = ProblemBody, description = "OVERLOADED, DEPENDENCY_UNAVAILABLE: retry with the same order")))]
+pub(crate) async fn reserve(
+    caller: Caller,
+    state: Data<AppState>,
+    request: HttpRequest,
+    body: Json<ReserveDto>,
+) -> Result<HttpResponse, ServiceError> {
+    caller.require_any(&RESERVERS)?;
+    if let Caller::User(_) = caller {
+        IdempotencyKey::extract(&request).await?;
+    }
+    let ask = parse_ask(&body.value, &state)?;
+    let request = Reserve {
+        ask,
+        actor: actor(&caller),
+    };
+    match state.batcher.reserve(request).await? {
+        Verdict::Granted(reservation) => Ok(created(&reservation, false)),
+        Verdict::Existing(reservation) => Ok(created(&reservation, true)),
+        Verdict::Refused(refused) => Err(refusal(refused, &body.value)),
+    }
+}
+
+fn parse_ask(body: &ReserveDto, state: &AppState) -> Result<Ask, Problem> {
+    let order_id = parse_order("order_id", &body.order_id)?;
+    let lines = body.items.iter().enumerate().map(|(index, item)| {
+        let sku = parse_sku(&format!("items[{index}].sku_id"), &item.sku_id)?;
+        let quantity = Quantity::new(item.quantity).map_err(|error| {
+            let field = format!("items[{index}].quantity");
+            Problem::bad_request("INVALID_QUANTITY", format!("{field}: {error}")).field(field, error)
+        })?;
+        Ok((sku, quantity))
+    });
+    let lines: Vec<(SkuId, Quantity)> = lines.collect::<Result<_, Problem>>()?;
+    let lines = Lines::sum_up(&lines).map_err(|error| Problem::invalid_field("items", error))?;
+    let hold = body
+        .hold_seconds
+        .map_or(Ok(state.hold_default), HoldSeconds::new)
+        .map_err(|error| Problem::invalid_field("hold_seconds", error))?;
+    Ok(Ask {
+        order_id,
+        lines,
+        expires_at: state.clock.now() + hold.as_delta(),
+    })
+}
+
+fn created(reservation: &Reservation, replayed: bool) -> HttpResponse {
+    let mut answer = HttpResponse::Created();
+    answer.insert_header((
+        "location",
+        format!("/v1/inventory/reservations/{}", reservation.id()),
+    ));
+    if replayed {
+        answer.insert_header(("idempotent-replayed", "true"));
+    }
+    answer.json(ReservationDto::from(reservation))
+}
+
+fn refusal(refused: Refused, body: &ReserveDto) -> ServiceError {
+    match refused {
+        Refused::Released(reason) => Refusal::AlreadyReleased(reason).into(),
+        Refused::OrderReused => ServiceError::OrderReused,
+        Refused::UnknownSkus(skus) => {
+            let errors = skus.iter().map(|sku| FieldError {
+                field: field_of(*sku, body),
+                reason: format!("{sku}: no stock is kept for it"),
+            });
+            let errors = errors.collect();
+            let problem = ServiceError::ProductNotFound(skus).problem();
+            problem.fields(errors).into()
+        }
+        Refused::Insufficient(shortages) => {
+            let errors = shortages.iter().map(|shortage| FieldError {
+                field: field_of(shortage.sku, body),
+                reason: format!(
+                    "{}: {} requested, {} available",
+                    shortage.sku, shortage.requested, shortage.available
+                ),
+            });
+            let errors = errors.collect();
+            let problem = ServiceError::InsufficientStock(shortages).problem();
+            problem.fields(errors).into()
+        }
+    }
+}
+
+/// The first line that names the SKU.
+fn field_of(sku: SkuId, body: &ReserveDto) -> String {
+    let index = body
+        .items
+        .iter()
+        .position(|item| item.sku_id.parse() == Ok(sku))
+        .unwrap_or_default();
+    format!("items[{index}].sku_id")
+}

@@ -1,0 +1,195 @@
+use ferrocart_contracts::{Envelope, Topic};
+use ferrocart_pg_kit::{StoreError, StoreResultExt};
+use ferrocart_types::{OrderId, SkuId, Timestamp};
+use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use uuid::Uuid;
+
+use crate::domain::{Channel, Counters, Kind, Reservation, State};
+
+/// The counters of a SKU before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StockRow {
+    pub sku: SkuId,
+    pub before: Counters,
+    pub after: Counters,
+}
+
+/// A reservation's state before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MovedRow {
+    pub order_id: OrderId,
+    pub before: State,
+    pub after: State,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerRow {
+    pub sku: SkuId,
+    pub version: i64,
+    pub kind: Kind,
+    pub on_hand_delta: i64,
+    pub reserved_delta: i64,
+    pub order_id: Option<OrderId>,
+    pub actor: String,
+    pub reason: Option<String>,
+    pub channel: Option<Channel>,
+}
+
+/// All that one commit changes.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// In the order of their SKUs.
+    pub stock: Vec<StockRow>,
+    pub granted: Vec<Reservation>,
+    pub moved: Vec<MovedRow>,
+    pub ledger: Vec<LedgerRow>,
+    pub events: Vec<Envelope>,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.stock.is_empty() && self.granted.is_empty() && self.moved.is_empty()
+    }
+}
+
+/// One statement, so that it can be a whole commit by itself. It applies all or, when a row is no
+/// longer as it was read, nothing: `expect_rows` then raises [`crate::store::STALE`].
+///
+/// A key's outbox rows come in the order of its versions even though the statement may take their ids
+/// before it has the SKU's lock: it succeeds only from the newest version, whose commit was over
+/// when that version was read.
+const APPLY: &str = "
+WITH stock_rows AS (
+    UPDATE stock s
+    SET on_hand = c.on_hand, reserved = c.reserved, version = c.version, discontinued = c.discontinued,
+        updated_at = $1
+    FROM UNNEST($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[])
+         AS c(sku_id, expected, on_hand, reserved, version, discontinued)
+    WHERE s.sku_id = c.sku_id AND s.version = c.expected
+    RETURNING 1
+), granted AS (
+    INSERT INTO reservations (order_id, status, sku_ids, quantities, expires_at, created_at, updated_at)
+    SELECT g.order_id, 'RESERVED', ($8::uuid[])[g.first_line:g.last_line],
+           ($9::integer[])[g.first_line:g.last_line], g.expires_at, $1, $1
+    FROM UNNEST($10::uuid[], $11::timestamptz[], $12::integer[], $13::integer[])
+         AS g(order_id, expires_at, first_line, last_line)
+), moved AS (
+    UPDATE reservations r SET status = m.status, release_reason = m.reason, updated_at = $1
+    FROM UNNEST($14::uuid[], $15::text[], $16::text[], $17::text[]) AS m(order_id, expected, status, reason)
+    WHERE r.order_id = m.order_id AND r.status = m.expected
+    RETURNING 1
+), ledger AS (
+    INSERT INTO stock_ledger (sku_id, version, kind, on_hand_delta, reserved_delta, order_id, actor, reason,
+                              channel, at)
+    SELECT l.*, $1
+    FROM UNNEST($18::uuid[], $19::bigint[], $20::text[], $21::bigint[], $22::bigint[], $23::uuid[],
+                $24::text[], $25::text[], $26::text[]) AS l
+), events AS (
+    INSERT INTO outbox (topic, source, occurred_at, key, event_id, event_type, sequence, traceparent, payload)
+    SELECT $27, $28, $1, e.*
+    FROM UNNEST($29::text[], $30::uuid[], $31::text[], $32::bigint[], $33::text[], $34::bytea[]) AS e
+)
+SELECT expect_rows((SELECT count(*) FROM stock_rows), cardinality($2::uuid[])),
+       expect_rows((SELECT count(*) FROM moved), cardinality($14::uuid[]))";
+
+type PgQuery<'q> = Query<'q, sqlx::Postgres, PgArguments>;
+
+pub async fn apply(conn: &mut PgConnection, changes: &Changes, now: Timestamp) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let query = sqlx::query(APPLY).bind(now);
+    let query = bind_stock(query, &changes.stock);
+    let query = bind_granted(query, &changes.granted)?;
+    let query = bind_moved(query, &changes.moved);
+    let query = bind_ledger(query, &changes.ledger);
+    let query = bind_events(query, &changes.events);
+    query.fetch_one(conn).await.op("changes.apply")?;
+    Ok(())
+}
+
+fn bind_stock<'q>(query: PgQuery<'q>, rows: &[StockRow]) -> PgQuery<'q> {
+    query
+        .bind(column(rows, |row| row.sku.as_uuid()))
+        .bind(column(rows, |row| row.before.version))
+        .bind(column(rows, |row| row.after.on_hand))
+        .bind(column(rows, |row| row.after.reserved))
+        .bind(column(rows, |row| row.after.version))
+        .bind(column(rows, |row| row.after.discontinued))
+}
+
+/// The lines of all reservations stand in two flat arrays, of which each takes its slice.
+fn bind_granted<'q>(query: PgQuery<'q>, rows: &[Reservation]) -> Result<PgQuery<'q>, StoreError> {
+    let mut skus: Vec<Uuid> = Vec::with_capacity(rows.len());
+    let mut quantities: Vec<i32> = Vec::with_capacity(rows.len());
+    let mut firsts: Vec<i32> = Vec::with_capacity(rows.len());
+    let mut lasts: Vec<i32> = Vec::with_capacity(rows.len());
+    let position = |count: usize| {
+        i32::try_from(count).map_err(|_| StoreError::Corrupt {
+            table: "reservations",
+            column: "sku_ids",
+            row: String::new(),
+            reason: "more lines than one batch can have".to_owned(),
+        })
+    };
+    for row in rows {
+        // PostgreSQL counts from 1.
+        firsts.push(position(skus.len() + 1)?);
+        for line in &row.lines {
+            skus.push(line.sku.as_uuid());
+            quantities.push(line.quantity);
+        }
+        lasts.push(position(skus.len())?);
+    }
+    Ok(query
+        .bind(skus)
+        .bind(quantities)
+        .bind(column(rows, |row| row.order_id.as_uuid()))
+        .bind(column(rows, |row| row.expires_at))
+        .bind(firsts)
+        .bind(lasts))
+}
+
+fn bind_moved<'q>(query: PgQuery<'q>, rows: &[MovedRow]) -> PgQuery<'q> {
+    query
+        .bind(column(rows, |row| row.order_id.as_uuid()))
+        .bind(column(rows, |row| row.before.as_str()))
+        .bind(column(rows, |row| row.after.as_str()))
+        .bind(column(rows, |row| {
+            row.after
+                .release_reason()
+                .map(crate::domain::ReleaseReason::as_str)
+        }))
+}
+
+fn bind_ledger<'q>(query: PgQuery<'q>, rows: &'q [LedgerRow]) -> PgQuery<'q> {
+    query
+        .bind(column(rows, |row| row.sku.as_uuid()))
+        .bind(column(rows, |row| row.version))
+        .bind(column(rows, |row| row.kind.as_str()))
+        .bind(column(rows, |row| row.on_hand_delta))
+        .bind(column(rows, |row| row.reserved_delta))
+        .bind(column(rows, |row| row.order_id.map(Uuid::from)))
+        .bind(column(rows, |row| row.actor.as_str()))
+        .bind(column(rows, |row| row.reason.as_deref()))
+        .bind(column(rows, |row| row.channel.map(Channel::as_str)))
+}
+
+fn bind_events<'q>(query: PgQuery<'q>, rows: &'q [Envelope]) -> PgQuery<'q> {
+    query
+        .bind(Topic::Inventory.name())
+        // All events of one commit come from this service.
+        .bind(rows.first().map_or("", |row| row.source.as_str()))
+        .bind(column(rows, |row| row.subject.as_str()))
+        .bind(column(rows, |row| row.id.as_uuid()))
+        .bind(column(rows, |row| row.event_type.as_str()))
+        .bind(column(rows, |row| row.sequence))
+        .bind(column(rows, |row| row.traceparent.as_deref()))
+        .bind(column(rows, |row| row.payload.as_ref()))
+}
+
+fn column<'r, R, T>(rows: &'r [R], value: impl Fn(&'r R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}

@@ -1,0 +1,12 @@
+//! The only place with SQL.
+
+mod changes;
+mod reservations;
+mod stock;
+
+pub use changes::{Changes, LedgerRow, MovedRow, StockRow, apply};
+pub use reservations::{find, lock, lock_due};
+pub use stock::{insert_missing, lock_stock, read_stock};
+
+/// Our own SQLSTATE, raised by `expect_rows`: rows were not as expected, nothing was changed.
+pub const STALE: &str = "FS001";

@@ -1,0 +1,79 @@
+use std::collections::HashMap;
+
+use ferrocart_pg_kit::{StoreError, StoreResultExt};
+use ferrocart_types::{SkuId, Timestamp};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::domain::Counters;
+
+/// Locks the rows in the order of their ids, so that two transactions never wait for each other. SKUs
+/// without stock are missing from the answer.
+pub async fn lock_stock(
+    conn: &mut PgConnection,
+    skus: &[SkuId],
+) -> Result<HashMap<SkuId, Counters>, StoreError> {
+    const OP: &str = "stock.lock";
+    let rows = sqlx::query(
+        "SELECT sku_id, on_hand, reserved, version, discontinued FROM stock
+         WHERE sku_id = ANY($1) ORDER BY sku_id FOR UPDATE",
+    )
+    .bind(uuids(skus))
+    .fetch_all(conn)
+    .await
+    .op(OP)?;
+    rows.iter().map(counters).collect::<Result<_, _>>().op(OP)
+}
+
+pub async fn read_stock(
+    conn: &mut PgConnection,
+    skus: &[SkuId],
+) -> Result<HashMap<SkuId, Counters>, StoreError> {
+    const OP: &str = "stock.read";
+    let rows = sqlx::query(
+        "SELECT sku_id, on_hand, reserved, version, discontinued FROM stock WHERE sku_id = ANY($1)",
+    )
+    .bind(uuids(skus))
+    .fetch_all(conn)
+    .await
+    .op(OP)?;
+    rows.iter().map(counters).collect::<Result<_, _>>().op(OP)
+}
+
+/// Gives SKUs that have none a row with empty counters. Answers which ones had none.
+pub async fn insert_missing(
+    conn: &mut PgConnection,
+    skus: &[SkuId],
+    now: Timestamp,
+) -> Result<Vec<SkuId>, StoreError> {
+    const OP: &str = "stock.insert_missing";
+    let rows = sqlx::query(
+        "INSERT INTO stock (sku_id, on_hand, reserved, version, created_at, updated_at)
+         SELECT sku_id, 0, 0, 0, $2, $2 FROM UNNEST($1::uuid[]) AS s(sku_id) ORDER BY sku_id
+         ON CONFLICT DO NOTHING RETURNING sku_id",
+    )
+    .bind(uuids(skus))
+    .bind(now)
+    .fetch_all(conn)
+    .await
+    .op(OP)?;
+    rows.iter()
+        .map(|row| row.try_get("sku_id").map(SkuId))
+        .collect::<Result<_, _>>()
+        .op(OP)
+}
+
+fn uuids(skus: &[SkuId]) -> Vec<Uuid> {
+    skus.iter().map(SkuId::as_uuid).collect()
+}
+
+fn counters(row: &PgRow) -> Result<(SkuId, Counters), sqlx::Error> {
+    let counters = Counters {
+        on_hand: row.try_get("on_hand")?,
+        reserved: row.try_get("reserved")?,
+        version: row.try_get("version")?,
+        discontinued: row.try_get("discontinued")?,
+    };
+    Ok((SkuId(row.try_get("sku_id")?), counters))
+}

@@ -1,0 +1,5 @@
+//! What runs by itself.
+
+mod sweeper;
+
+pub(crate) use sweeper::Sweeper;
