@@ -9,6 +9,7 @@ mod health;
 mod lifecycle;
 mod main_entry;
 mod middleware;
+mod openapi;
 mod problem;
 mod server;
 
@@ -19,5 +20,6 @@ pub use extract::{IdempotencyKey, Json, Query, parse_id};
 pub use health::{Check, Readiness};
 pub use lifecycle::{Background, detached, shutdown_signal};
 pub use main_entry::{ServiceMain, run_main};
+pub use openapi::BearerAuth;
 pub use problem::{FieldError, Problem, ProblemBody};
-pub use server::{HttpSettings, Server, ServerParts};
+pub use server::{HttpSettings, Server, ServerParts, run_service};

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::TokenVerifier;
 use crate::health::Readiness;
+use crate::lifecycle::Background;
 use crate::middleware::{authenticate, observe};
 use crate::problem::Problem;
 
@@ -112,6 +113,32 @@ impl Server {
         tracing::info!("{service} has stopped listening");
         outcome.context("the HTTP server failed")
     }
+}
+
+/// Serves until `cancel` fires, with background tasks beside: they are told to end when the server has
+/// ended, so that what the last requests leave behind is still done. A task that fails ends the server.
+pub async fn run_service(
+    server: Server,
+    parts: ServerParts,
+    configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    background: impl FnOnce(&mut Background, CancellationToken),
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    let stop_background = CancellationToken::new();
+    let mut tasks = Background::new();
+    background(&mut tasks, stop_background.clone());
+    let tasks = ferrocart_telemetry::spawn("background", {
+        let (cancel, stop) = (cancel.clone(), stop_background.clone());
+        async move {
+            let outcome = tasks.run(stop).await;
+            cancel.cancel();
+            outcome
+        }
+    });
+    let served = server.run(parts, configure, cancel).await;
+    stop_background.cancel();
+    tasks.await??;
+    served
 }
 
 async fn stop_on(cancel: CancellationToken, server: ServerHandle) {

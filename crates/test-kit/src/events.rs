@@ -20,7 +20,7 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    pub(crate) fn open(settings: &KafkaSettings, topic: Topic) -> Self {
+    pub fn open(settings: &KafkaSettings, topic: Topic) -> Self {
         let consumer: StreamConsumer = ClientConfig::new()
             .set("bootstrap.servers", &settings.kafka_brokers)
             .set("group.id", fresh_uuid().to_string())

@@ -1,5 +1,5 @@
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use ferrocart_http_kit::BearerAuth;
+use utoipa::OpenApi;
 
 use crate::routes;
 
@@ -14,19 +14,6 @@ use crate::routes;
         routes::CartBody, routes::CartLineBody, routes::CartStatusBody, routes::AddRequest, routes::SetRequest,
         routes::MergeRequest, routes::CheckedOutRequest, ferrocart_http_kit::ProblemBody
     )),
-    modifiers(&Bearer)
+    modifiers(&BearerAuth)
 )]
 pub(crate) struct Document;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .build();
-        let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}

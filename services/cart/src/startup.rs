@@ -5,7 +5,7 @@ use actix_web::web;
 use ferrocart_config::ConfigError;
 use ferrocart_contracts::Topic;
 use ferrocart_http_kit::{
-    Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, TokenVerifier,
+    Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, TokenVerifier, run_service,
 };
 use ferrocart_kafka_kit::{Consumer, ensure_topics};
 use ferrocart_redis_kit::Redis;
@@ -112,31 +112,14 @@ impl Application {
             public_paths: &[],
         };
 
-        // Background work ends after the server, so that what requests leave behind is still done.
-        let stop_background = CancellationToken::new();
-        let mut background = Background::new();
-        background.spawn("order-events", consume(settings, store, stop_background.clone()));
-        let background = ferrocart_telemetry::spawn("background", {
-            let (cancel, stop) = (cancel.clone(), stop_background.clone());
-            async move {
-                let outcome = background.run(stop).await;
-                cancel.cancel();
-                outcome
-            }
-        });
-        let served = server
-            .run(
-                parts,
-                move |config| {
-                    config.app_data(state.clone());
-                    routes::configure(config);
-                },
-                cancel,
-            )
-            .await;
-        stop_background.cancel();
-        background.await??;
-        served
+        let configure = move |config: &mut web::ServiceConfig| {
+            config.app_data(state.clone());
+            routes::configure(config);
+        };
+        let background = |tasks: &mut Background, stop| {
+            tasks.spawn("order-events", consume(settings, store, stop));
+        };
+        run_service(server, parts, configure, background, cancel).await
     }
 }
 

@@ -1,0 +1,1 @@
+//! End-to-end tests live in `tests/it`; there is no code to depend on.

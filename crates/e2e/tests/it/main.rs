@@ -1,0 +1,8 @@
+//! The whole platform on real stores, as native processes: what a buyer does, what an analytics team
+//! reads, and what is left when processes are killed in the middle of a rush.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod platform;
+mod purchase;
+mod rush;
