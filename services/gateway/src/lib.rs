@@ -1,1 +1,20 @@
-//! ferrocart-gateway
+//! The public door of Ferrocart: identity, limits, forwarding, live order status and the API's
+//! documentation.
+
+mod app;
+mod config;
+mod docs;
+mod domain;
+mod edge;
+mod error;
+mod limits;
+mod openapi;
+mod routes;
+mod sse;
+mod startup;
+mod store;
+
+pub use config::{IdentitySettings, Settings, UpstreamSettings};
+pub use edge::Network;
+pub use limits::{Limit, LimitSettings};
+pub use startup::{Application, Gateway};

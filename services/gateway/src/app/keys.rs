@@ -1,0 +1,231 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ferrocart_http_kit::{Problem, Role};
+use ferrocart_types::{Email, SharedClock};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use moka::future::Cache;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::config::IdentitySettings;
+
+const AUDIENCE: &str = "ferrocart";
+/// RFC 9068: an access token, so that no other JWT of ours passes for one.
+const TOKEN_TYPE: &str = "at+jwt";
+/// Longer ones are refused before anything is parsed.
+const TOKEN_BYTES_MAX: usize = 4096;
+/// Tokens whose signature was checked a moment ago.
+const CHECKED_MAX: u64 = 10_000;
+
+/// What an access token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccessClaims {
+    pub(crate) iss: String,
+    pub(crate) aud: String,
+    /// The user, or the guest's session.
+    pub(crate) sub: Uuid,
+    pub(crate) roles: Vec<Role>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) email: Option<Email>,
+    pub(crate) iat: i64,
+    pub(crate) exp: i64,
+    pub(crate) jti: Uuid,
+    /// The session that the token belongs to.
+    pub(crate) sid: Uuid,
+}
+
+impl AccessClaims {
+    pub(crate) fn has_role(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+}
+
+/// Signs and checks the access tokens of users.
+#[derive(Clone)]
+pub(crate) struct AccessTokens {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    header: Header,
+    signing: EncodingKey,
+    kid: String,
+    checking: DecodingKey,
+    validation: Validation,
+    jwks: serde_json::Value,
+    issuer: String,
+    life_seconds: u32,
+    clock: SharedClock,
+    checked: Cache<String, Arc<AccessClaims>>,
+}
+
+impl AccessTokens {
+    pub(crate) fn load(settings: &IdentitySettings, clock: SharedClock) -> anyhow::Result<Self> {
+        let path = &settings.jwt_signing_key_file;
+        let pem = std::fs::read(path)
+            .with_context(|| format!("jwt_signing_key_file: cannot read `{}`", path.display()))?;
+        let public = public_key(&pem, path)?;
+        let signing = EncodingKey::from_ed_pem(&pem)
+            .with_context(|| format!("{}: an Ed25519 key in PKCS#8 PEM is expected", path.display()))?;
+        let x = URL_SAFE_NO_PAD.encode(&public);
+        let kid = thumbprint(&x);
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(kid.clone());
+        header.typ = Some(TOKEN_TYPE.to_owned());
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_issuer(&[&settings.token_issuer]);
+        validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+        // By our own clock, below: tests move it.
+        validation.validate_exp = false;
+        let jwks = serde_json::json!({ "keys": [{
+            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": x,
+        }]});
+        Ok(Self {
+            inner: Arc::new(Inner {
+                header,
+                signing,
+                checking: DecodingKey::from_ed_components(&x)?,
+                kid,
+                validation,
+                jwks,
+                issuer: settings.token_issuer.clone(),
+                life_seconds: settings.access_token_seconds,
+                clock,
+                checked: Cache::new(CHECKED_MAX),
+            }),
+        })
+    }
+
+    /// The public keys, as `/.well-known/jwks.json` gives them.
+    pub(crate) fn jwks(&self) -> &serde_json::Value {
+        &self.inner.jwks
+    }
+
+    pub(crate) fn life_seconds(&self) -> u32 {
+        self.inner.life_seconds
+    }
+
+    pub(crate) fn issue(&self, subject: &Subject, jti: Uuid) -> Result<String, Problem> {
+        let now = self.inner.clock.now().timestamp();
+        let claims = AccessClaims {
+            iss: self.inner.issuer.clone(),
+            aud: AUDIENCE.to_owned(),
+            sub: subject.id,
+            roles: subject.roles.clone(),
+            email: subject.email.clone(),
+            iat: now,
+            exp: now + i64::from(self.inner.life_seconds),
+            jti,
+            sid: subject.session_id,
+        };
+        encode(&self.inner.header, &claims, &self.inner.signing).map_err(|error| {
+            tracing::error!(%error, "an access token could not be signed");
+            Problem::internal()
+        })
+    }
+
+    /// The claims of a valid token. Why one is refused helps only those who forge them, so it stands in the
+    /// debug log alone; that a token is too old is told, because the holder can do something about it.
+    pub(crate) async fn check(&self, token: &str) -> Result<Arc<AccessClaims>, TokenRefused> {
+        let claims = match self.inner.checked.get(token).await {
+            Some(claims) => claims,
+            None => {
+                let claims = Arc::new(self.verify(token).map_err(|error| {
+                    tracing::debug!(error = format!("{error:#}"), "an access token was refused");
+                    TokenRefused::Invalid
+                })?);
+                self.inner
+                    .checked
+                    .insert(token.to_owned(), Arc::clone(&claims))
+                    .await;
+                claims
+            }
+        };
+        if claims.exp <= self.inner.clock.now().timestamp() {
+            self.inner.checked.invalidate(token).await;
+            return Err(TokenRefused::Expired);
+        }
+        Ok(claims)
+    }
+
+    fn verify(&self, token: &str) -> anyhow::Result<AccessClaims> {
+        anyhow::ensure!(token.len() <= TOKEN_BYTES_MAX, "too long");
+        let header = decode_header(token)?;
+        anyhow::ensure!(
+            header.kid.as_deref() == Some(self.inner.kid.as_str()),
+            "unknown `kid`"
+        );
+        anyhow::ensure!(header.typ.as_deref() == Some(TOKEN_TYPE), "no access token");
+        let claims = decode::<AccessClaims>(token, &self.inner.checking, &self.inner.validation)?.claims;
+        let foreign = [Role::Service, Role::Anonymous];
+        anyhow::ensure!(
+            !claims.roles.iter().any(|role| foreign.contains(role)),
+            "a role that no user has"
+        );
+        Ok(claims)
+    }
+}
+
+/// Whom a token is for.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    pub(crate) id: Uuid,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) email: Option<Email>,
+    pub(crate) session_id: Uuid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TokenRefused {
+    #[error("the access token is not valid")]
+    Invalid,
+    #[error("the access token has expired: refresh it")]
+    Expired,
+}
+
+impl From<TokenRefused> for Problem {
+    fn from(refused: TokenRefused) -> Self {
+        Self::unauthenticated(refused.to_string())
+    }
+}
+
+fn public_key(pem: &[u8], path: &Path) -> anyhow::Result<Vec<u8>> {
+    let text = std::str::from_utf8(pem).with_context(|| format!("{}: not a PEM file", path.display()))?;
+    let body: String = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("-----"))
+        .collect();
+    let der = STANDARD
+        .decode(body)
+        .with_context(|| format!("{}: not a PEM file", path.display()))?;
+    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der)
+        .map_err(|error| anyhow::anyhow!("{}: no Ed25519 key: {error}", path.display()))?;
+    Ok(pair.public_key().as_ref().to_vec())
+}
+
+/// RFC 7638 with RFC 8037: the key names itself, so that a new key is a new name.
+fn thumbprint(x: &str) -> String {
+    let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+    URL_SAFE_NO_PAD.encode(Sha256::digest(canonical.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_8037() {
+        assert_eq!(
+            thumbprint("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+    }
+}

@@ -1,0 +1,13 @@
+//! A file per use case; each owns its transaction.
+
+mod accounts;
+mod hashing;
+mod keys;
+mod sessions;
+mod sweeper;
+
+pub(crate) use accounts::{Accounts, ProfileChange};
+pub(crate) use hashing::PasswordHasher;
+pub(crate) use keys::{AccessClaims, AccessTokens};
+pub(crate) use sessions::{IssuedTokens, Sessions};
+pub(crate) use sweeper::sweep;

@@ -1,0 +1,110 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ferrocart_config::{ConfigError, ExposeSecret, SecretString};
+use ferrocart_http_kit::{AuthSettings, HttpSettings};
+use ferrocart_kafka_kit::KafkaSettings;
+use ferrocart_pg_kit::PgSettings;
+use ferrocart_redis_kit::RedisSettings;
+use ferrocart_telemetry::TelemetrySettings;
+use ferrocart_types::Email;
+use serde::Deserialize;
+
+use crate::domain::Password;
+use crate::edge::Network;
+use crate::limits::LimitSettings;
+
+/// All settings; `config.default.toml` says what each means.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settings {
+    #[serde(flatten)]
+    pub http: HttpSettings,
+    #[serde(flatten)]
+    pub telemetry: TelemetrySettings,
+    #[serde(flatten)]
+    pub auth: AuthSettings,
+    #[serde(flatten)]
+    pub pg: PgSettings,
+    #[serde(flatten)]
+    pub redis: RedisSettings,
+    #[serde(flatten)]
+    pub kafka: KafkaSettings,
+    #[serde(flatten)]
+    pub identity: IdentitySettings,
+    #[serde(flatten)]
+    pub upstreams: UpstreamSettings,
+    pub trusted_proxies: Vec<Network>,
+    pub cors_origins: Vec<String>,
+    pub openapi_refresh_ms: u64,
+    pub sse_streams_per_user_max: usize,
+    pub sse_heartbeat_ms: u64,
+    pub limits: LimitSettings,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct IdentitySettings {
+    pub jwt_signing_key_file: PathBuf,
+    pub token_issuer: String,
+    pub access_token_seconds: u32,
+    pub session_seconds: u32,
+    pub guest_session_seconds: u32,
+    pub bootstrap_admin_email: String,
+    pub bootstrap_admin_password: SecretString,
+    pub password_memory_kib: u32,
+    pub password_passes: u32,
+    pub password_hash_concurrency: usize,
+    pub password_hash_wait_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct UpstreamSettings {
+    pub catalog_url: String,
+    pub search_url: String,
+    pub cart_url: String,
+    pub inventory_url: String,
+    pub order_url: String,
+    pub payment_url: String,
+    pub notification_url: String,
+    pub upstream_connect_timeout_ms: u64,
+    pub timeout_default_ms: u64,
+    pub timeout_checkout_ms: u64,
+    pub timeout_import_ms: u64,
+    pub upstream_in_flight_max: usize,
+    pub import_bytes_max: u64,
+}
+
+impl Settings {
+    pub fn openapi_refresh(&self) -> Duration {
+        Duration::from_millis(self.openapi_refresh_ms)
+    }
+
+    /// Refuses values that make no sense.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let identity = &self.identity;
+        if identity.access_token_seconds == 0 {
+            return Err(ConfigError::rejected(
+                "access_token_seconds",
+                "must be at least 1",
+            ));
+        }
+        if identity.password_hash_concurrency == 0 {
+            return Err(ConfigError::rejected(
+                "password_hash_concurrency",
+                "must be at least 1",
+            ));
+        }
+        if identity.token_issuer.is_empty() {
+            return Err(ConfigError::rejected("token_issuer", "must not be empty"));
+        }
+        if !identity.bootstrap_admin_email.is_empty() {
+            Email::parse(&identity.bootstrap_admin_email)
+                .map_err(|error| ConfigError::rejected("bootstrap_admin_email", error.to_string()))?;
+            Password::parse(identity.bootstrap_admin_password.expose_secret())
+                .map_err(|error| ConfigError::rejected("bootstrap_admin_password", error.to_string()))?;
+        }
+        if self.sse_heartbeat_ms == 0 {
+            return Err(ConfigError::rejected("sse_heartbeat_ms", "must be at least 1"));
+        }
+        self.limits.validate()
+    }
+}

@@ -1,0 +1,114 @@
+use std::collections::HashSet;
+
+use actix_web::http::header::HeaderMap;
+
+/// What a client may say to a service. Everything else stays here: hop-by-hop fields, cookies, and
+/// whatever a client makes up to look like one of us.
+const TO_SERVICE: [&str; 14] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "content-encoding",
+    "content-type",
+    "idempotency-key",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "last-event-id",
+    "prefer",
+    "stripe-signature",
+    "user-agent",
+];
+
+/// What is between two neighbours (RFC 9110, section 7.6.1), or is set anew by the gateway.
+const NOT_TO_CLIENT: [&str; 14] = [
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "server",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-request-id",
+];
+
+/// The fields that go to the service, as reqwest has them.
+pub(crate) fn to_service(from: &HeaderMap) -> reqwest::header::HeaderMap {
+    let mut to = reqwest::header::HeaderMap::with_capacity(TO_SERVICE.len() + 4);
+    for name in TO_SERVICE {
+        for value in from.get_all(name) {
+            if let Ok(value) = reqwest::header::HeaderValue::from_bytes(value.as_bytes()) {
+                to.append(name, value);
+            }
+        }
+    }
+    to
+}
+
+/// The fields that go to the client.
+pub(crate) fn to_client(from: &reqwest::header::HeaderMap) -> Vec<(String, Vec<u8>)> {
+    let named: HashSet<String> = from
+        .get_all("connection")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    from.iter()
+        .filter(|(name, _)| !NOT_TO_CLIENT.contains(&name.as_str()) && !named.contains(name.as_str()))
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn only_known_fields_reach_a_service() {
+        let mut from = HeaderMap::new();
+        for name in [
+            "idempotency-key",
+            "authorization",
+            "cookie",
+            "x-internal-user",
+            "x-forwarded-for",
+            "connection",
+            "transfer-encoding",
+            "host",
+            "traceparent",
+            "if-match",
+        ] {
+            from.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
+        }
+        let mut names: Vec<String> = to_service(&from).keys().map(ToString::to_string).collect();
+        names.sort();
+        assert_eq!(names, ["idempotency-key", "if-match"]);
+    }
+
+    #[test]
+    fn what_is_between_neighbours_stays_there() {
+        let mut from = reqwest::header::HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("transfer-encoding", "chunked"),
+            ("etag", "\"7\""),
+            ("content-type", "application/json"),
+        ] {
+            from.insert(name, value.parse().unwrap());
+        }
+        let mut names: Vec<String> = to_client(&from).into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        assert_eq!(names, ["content-type", "etag"]);
+    }
+}

@@ -1,0 +1,19 @@
+//! The public door: which calls there are and who may make them ([`table`]), the check of every request
+//! ([`gate`]), and the way to the service that answers it ([`forward`]).
+
+mod address;
+mod forward;
+mod gate;
+mod headers;
+mod identity;
+mod merge;
+mod mount;
+mod table;
+mod upstream;
+
+pub use address::Network;
+pub(crate) use gate::{Admitted, Edge, EdgeSettings};
+pub(crate) use identity::InternalTokens;
+pub(crate) use mount::mount;
+pub(crate) use table::{RULES, Rule, Service, Target, Who};
+pub(crate) use upstream::Upstreams;

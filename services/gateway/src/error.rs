@@ -1,0 +1,78 @@
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use ferrocart_http_kit::Problem;
+use ferrocart_pg_kit::StoreError;
+
+/// Everything that the gateway's own endpoints can answer with but success.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServiceError {
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The same for an unknown address and a wrong password.
+    #[error("the e-mail or the password is wrong")]
+    InvalidCredentials,
+    /// The same for an unknown, used, revoked and expired one.
+    #[error("the refresh token is not valid")]
+    InvalidRefreshToken,
+    #[error("the e-mail has an account already")]
+    EmailTaken,
+    #[error("there is no such user")]
+    UserNotFound,
+    #[error("the user was changed by another request at the same time")]
+    ConcurrentChange,
+    #[error("too many passwords are being checked right now")]
+    Busy,
+    #[error("hashing a password: {0}")]
+    Hash(String),
+}
+
+impl From<sqlx::Error> for ServiceError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl ServiceError {
+    pub(crate) fn to_problem(&self) -> Problem {
+        match self {
+            Self::Problem(problem) => problem.clone(),
+            Self::Store(error) if error.is_unavailable() => {
+                Problem::unavailable("the identity database", Duration::from_secs(1))
+            }
+            Self::Store(_) | Self::Hash(_) => Problem::internal(),
+            Self::InvalidCredentials => {
+                Problem::new(StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS", self.to_string())
+            }
+            Self::InvalidRefreshToken => Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "INVALID_REFRESH_TOKEN",
+                self.to_string(),
+            ),
+            Self::EmailTaken => {
+                Problem::conflict("EMAIL_TAKEN", self.to_string()).field("email", "has an account already")
+            }
+            Self::UserNotFound => Problem::not_found("USER_NOT_FOUND", self.to_string()),
+            Self::ConcurrentChange => Problem::conflict("CONCURRENT_CHANGE", self.to_string()).retryable(),
+            Self::Busy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", self.to_string())
+                .retry_after(Duration::from_secs(2)),
+        }
+    }
+}
+
+impl ResponseError for ServiceError {
+    fn status_code(&self) -> StatusCode {
+        self.to_problem().status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let problem = self.to_problem();
+        if problem.status().is_server_error() {
+            tracing::error!(error = %self, code = problem.code(), "a request failed");
+        }
+        problem.error_response()
+    }
+}

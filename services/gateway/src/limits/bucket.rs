@@ -1,0 +1,155 @@
+use std::time::Duration;
+
+use ferrocart_config::ConfigError;
+use serde::Deserialize;
+
+const MICROS: u64 = 1_000_000;
+
+/// A token bucket's size and flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Limit {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+impl Limit {
+    /// Between two tokens.
+    pub(crate) fn interval_us(self) -> u64 {
+        MICROS / u64::from(self.per_second.max(1))
+    }
+
+    pub(crate) fn capacity_us(self) -> u64 {
+        self.interval_us().saturating_mul(self.burst.into())
+    }
+
+    fn is_sane(self) -> bool {
+        (1..=1_000_000).contains(&self.per_second) && self.burst >= 1
+    }
+}
+
+/// The limits of all tiers; `config.default.toml` says what each means.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LimitSettings {
+    pub global: Limit,
+    pub address: Limit,
+    pub user: Limit,
+    pub auth: Limit,
+    pub read: Limit,
+    pub write: Limit,
+    pub checkout: Limit,
+    pub import: Limit,
+    pub stream: Limit,
+    pub webhook: Limit,
+}
+
+impl LimitSettings {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        for (key, limit) in [
+            ("limits.global", self.global),
+            ("limits.address", self.address),
+            ("limits.user", self.user),
+            ("limits.auth", self.auth),
+            ("limits.read", self.read),
+            ("limits.write", self.write),
+            ("limits.checkout", self.checkout),
+            ("limits.import", self.import),
+            ("limits.stream", self.stream),
+            ("limits.webhook", self.webhook),
+        ] {
+            if !limit.is_sane() {
+                return Err(ConfigError::rejected(
+                    key,
+                    "per_second must be from 1 to 1000000, burst at least 1",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One bucket that applies to a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Bucket {
+    /// Its policy's name in the RateLimit fields.
+    pub(crate) name: &'static str,
+    pub(crate) key: String,
+    pub(crate) limit: Limit,
+}
+
+/// What was decided, and how the buckets stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// How long to wait for a token in all buckets; `None` when the request may pass.
+    pub(crate) wait: Option<Duration>,
+    pub(crate) states: Vec<BucketState>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BucketState {
+    name: &'static str,
+    limit: Limit,
+    remaining: u64,
+    full_in_us: u64,
+}
+
+impl Verdict {
+    /// `debts_us` are the times until the buckets are full again.
+    pub(crate) fn new(buckets: &[Bucket], wait_us: u64, debts_us: &[u64]) -> Self {
+        let states = buckets
+            .iter()
+            .zip(debts_us)
+            .map(|(bucket, debt)| BucketState {
+                name: bucket.name,
+                limit: bucket.limit,
+                remaining: bucket.limit.capacity_us().saturating_sub(*debt) / bucket.limit.interval_us(),
+                full_in_us: *debt,
+            })
+            .collect();
+        Self {
+            wait: (wait_us > 0).then(|| Duration::from_micros(wait_us)),
+            states,
+        }
+    }
+
+    /// The fields `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers): all policies
+    /// that apply, and how the tightest of them stands.
+    pub(crate) fn fields(&self) -> Option<(String, String)> {
+        let policies: Vec<String> = self
+            .states
+            .iter()
+            .map(|state| {
+                let window = state.limit.capacity_us().div_ceil(MICROS).max(1);
+                format!("\"{}\";q={};w={window}", state.name, state.limit.burst)
+            })
+            .collect();
+        // The smallest part of its own size is left in it.
+        let tightest = self.states.iter().min_by_key(|state| {
+            state
+                .remaining
+                .saturating_mul(MICROS)
+                .checked_div(state.limit.burst.into())
+        })?;
+        let reset = tightest.full_in_us.div_ceil(MICROS);
+        let state = format!("\"{}\";r={};t={reset}", tightest.name, tightest.remaining);
+        Some((policies.join(", "), state))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_name_all_policies_and_the_tightest_state() {
+        let bucket = |name, per_second, burst| Bucket {
+            name,
+            key: name.to_owned(),
+            limit: Limit { per_second, burst },
+        };
+        let buckets = [bucket("global", 1000, 5000), bucket("user", 10, 20)];
+        let verdict = Verdict::new(&buckets, 0, &[1_000, 300_000]);
+        let (policy, state) = verdict.fields().unwrap();
+        assert_eq!(policy, r#""global";q=5000;w=5, "user";q=20;w=2"#);
+        assert_eq!(state, r#""user";r=17;t=1"#);
+    }
+}

@@ -1,0 +1,47 @@
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use crate::routes::{auth, order_events, users};
+
+/// The gateway's own part of the public document.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Ferrocart",
+        description = "The public API of Ferrocart, an e-commerce backend. Errors are RFC 9457 problems; \
+                       programs decide by their `code`.",
+    ),
+    servers((url = "/", description = "this gateway")),
+    paths(
+        users::register,
+        users::get,
+        users::put,
+        users::patch,
+        users::put_roles,
+        auth::log_in,
+        auth::refresh,
+        auth::log_out,
+        auth::guest,
+        auth::jwks,
+        order_events::stream,
+    ),
+    tags(
+        (name = "auth", description = "Tokens: logging in, refreshing, guests"),
+        (name = "users", description = "Accounts"),
+        (name = "orders", description = "Checkout and orders"),
+    ),
+    modifiers(&Bearer),
+    security(("bearer" = [])),
+)]
+pub(crate) struct ApiDoc;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.bearer_format = Some("JWT".to_owned());
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}

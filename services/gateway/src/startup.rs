@@ -1,0 +1,240 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::{self, ServiceConfig};
+use anyhow::Context;
+use ferrocart_config::ConfigError;
+use ferrocart_http_kit::{Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer};
+use ferrocart_pg_kit::{connect, migrate, ping};
+use ferrocart_redis_kit::Redis;
+use ferrocart_telemetry::TelemetrySettings;
+use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+
+use crate::app::{self, AccessTokens, Accounts, PasswordHasher, Sessions};
+use crate::config::Settings;
+use crate::docs::{self, Documents, Page};
+use crate::edge::{Edge, EdgeSettings, InternalTokens, Upstreams, mount};
+use crate::limits::Limiter;
+use crate::openapi::ApiDoc;
+use crate::routes::order_events::Heartbeat;
+use crate::sse::{self, Feed};
+
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// For `main`.
+#[derive(Debug)]
+pub struct Gateway;
+
+impl ServiceMain for Gateway {
+    const NAME: &'static str = "gateway";
+    const DEFAULTS: &'static str = include_str!("../config.default.toml");
+    type Settings = Settings;
+
+    fn validate(settings: &Settings) -> Result<(), ConfigError> {
+        settings.validate()
+    }
+
+    fn telemetry(settings: &Settings) -> &TelemetrySettings {
+        &settings.telemetry
+    }
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        ApiDoc::openapi()
+    }
+
+    async fn migrate(settings: Settings) -> anyhow::Result<()> {
+        let pool = connect(&settings.pg, Self::NAME)?;
+        Ok(migrate(&pool, &MIGRATOR).await?)
+    }
+
+    async fn serve(settings: Settings, cancel: CancellationToken) -> anyhow::Result<()> {
+        let application = Application::build(settings, Arc::new(SystemClock), Arc::new(SystemIds)).await?;
+        application.run_until_stopped(cancel).await
+    }
+}
+
+/// The gateway, its database up to date and its port bound, not yet serving.
+pub struct Application {
+    server: Server,
+    readiness: Readiness,
+    state: State,
+    settings: Settings,
+    pool: PgPool,
+    clock: SharedClock,
+    /// Ends the streams before the server waits for its requests to end.
+    streams: CancellationToken,
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct State {
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    sessions: web::Data<Sessions>,
+    tokens: web::Data<AccessTokens>,
+    feed: web::Data<Feed>,
+    heartbeat: web::Data<Heartbeat>,
+    documents: web::Data<Documents>,
+    page: web::Data<Page>,
+}
+
+impl State {
+    fn configure(&self, config: &mut ServiceConfig) {
+        config
+            .app_data(self.edge.clone())
+            .app_data(self.accounts.clone())
+            .app_data(self.sessions.clone())
+            .app_data(self.tokens.clone())
+            .app_data(self.feed.clone())
+            .app_data(self.heartbeat.clone())
+            .app_data(self.documents.clone())
+            .app_data(self.page.clone());
+        mount(config);
+    }
+}
+
+impl Application {
+    pub async fn build(settings: Settings, clock: SharedClock, ids: SharedIds) -> anyhow::Result<Self> {
+        settings.validate()?;
+        let pool = connect(&settings.pg, Gateway::NAME).context("database_url")?;
+        migrate(&pool, &MIGRATOR)
+            .await
+            .context("bringing the database up to date")?;
+        let server = Server::bind(&settings.http)?;
+        let streams = CancellationToken::new();
+        let redis = Redis::new(&settings.redis).context("redis_url")?;
+        let tokens = AccessTokens::load(&settings.identity, clock.clone())?;
+        let issuer = TokenIssuer::load(Gateway::NAME, &settings.auth, clock.clone())?;
+        let hasher = PasswordHasher::new(&settings.identity)?;
+        let accounts = Accounts {
+            pool: pool.clone(),
+            hasher: hasher.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+        };
+        accounts.bootstrap(&settings.identity).await?;
+        let sessions = Sessions::new(
+            pool.clone(),
+            hasher,
+            tokens.clone(),
+            (clock.clone(), ids),
+            &settings.identity,
+        );
+        let edge = Edge {
+            tokens: tokens.clone(),
+            internal: InternalTokens::new(issuer),
+            upstreams: Upstreams::new(&settings.upstreams)?,
+            limiter: Limiter::new(redis),
+            settings: EdgeSettings {
+                trusted_proxies: settings.trusted_proxies.clone(),
+                cors_origins: settings.cors_origins.clone(),
+                limits: settings.limits.clone(),
+                body_bytes_max: settings.http.body_bytes_max,
+                import_bytes_max: settings.upstreams.import_bytes_max,
+            },
+        };
+        let own_document = serde_json::to_value(ApiDoc::openapi())?;
+        let state = State {
+            edge: web::Data::new(edge),
+            accounts: web::Data::new(accounts),
+            sessions: web::Data::new(sessions),
+            tokens: web::Data::new(tokens),
+            feed: web::Data::new(Feed::new(settings.sse_streams_per_user_max, streams.clone())),
+            heartbeat: web::Data::new(Heartbeat(Duration::from_millis(settings.sse_heartbeat_ms))),
+            documents: web::Data::new(Documents::new(own_document)),
+            page: web::Data::new(Page::new()),
+        };
+        Ok(Self {
+            server,
+            readiness: Readiness::new(vec![database_check(&pool)]),
+            state,
+            settings,
+            pool,
+            clock,
+            streams,
+        })
+    }
+
+    pub fn port(&self) -> anyhow::Result<u16> {
+        self.server.port()
+    }
+
+    /// Serves until the token is cancelled: then streams end, requests under way are answered, and last
+    /// the background tasks stop.
+    pub async fn run_until_stopped(self, cancel: CancellationToken) -> anyhow::Result<()> {
+        let background_cancel = CancellationToken::new();
+        let stop_serving = cancel.child_token();
+        let background = self.background(&background_cancel);
+        let parts = ServerParts {
+            service: Gateway::NAME,
+            readiness: self.readiness,
+            openapi: ApiDoc::openapi(),
+            verifier: None,
+            public_paths: &[],
+        };
+        let state = self.state;
+        let streams = self.streams;
+        let ending = ferrocart_telemetry::spawn("end-streams", {
+            let (stop_serving, streams) = (stop_serving.clone(), streams.clone());
+            async move {
+                stop_serving.cancelled().await;
+                streams.cancel();
+            }
+        });
+        let tasks = ferrocart_telemetry::spawn("background", {
+            let (cancel, stop_serving) = (background_cancel.clone(), stop_serving.clone());
+            async move {
+                let outcome = background.run(cancel).await;
+                // A task that failed takes the service down, so that it is restarted.
+                stop_serving.cancel();
+                outcome
+            }
+        });
+        let served = self
+            .server
+            .run(parts, move |config| state.configure(config), stop_serving)
+            .await;
+        streams.cancel();
+        background_cancel.cancel();
+        ending.abort();
+        served.and(tasks.await?)
+    }
+
+    fn background(&self, cancel: &CancellationToken) -> Background {
+        let mut background = Background::new();
+        background.spawn(
+            "order-events",
+            sse::tail(
+                self.settings.kafka.clone(),
+                self.state.feed.get_ref().clone(),
+                cancel.clone(),
+            ),
+        );
+        background.spawn(
+            "openapi",
+            docs::refresh(
+                self.state.documents.get_ref().clone(),
+                self.state.edge.upstreams.clone(),
+                self.settings.openapi_refresh(),
+                cancel.clone(),
+            ),
+        );
+        background.spawn(
+            "old-sessions",
+            app::sweep(self.pool.clone(), self.clock.clone(), cancel.clone()),
+        );
+        background
+    }
+}
+
+fn database_check(pool: &PgPool) -> Check {
+    let pool = pool.clone();
+    Check::new("database", move || {
+        let pool = pool.clone();
+        async move { ping(&pool).await }
+    })
+}

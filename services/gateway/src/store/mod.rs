@@ -1,0 +1,4 @@
+//! The only place with SQL.
+
+pub(crate) mod sessions;
+pub(crate) mod users;
