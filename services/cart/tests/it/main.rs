@@ -335,29 +335,43 @@ async fn a_checked_out_cart_is_emptied_by_its_order_and_given_back_without_it() 
         (cart["items"] == json!([]) && cart["status"] == "ACTIVE").then_some(())
     })
     .await;
-    // The event comes again while the buyer fills the cart anew.
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_that_come_twice_or_late_change_nothing() {
+    let shop = Shop::open().await;
+    let (id, api) = shop.user();
+    let cart_id = format!("user:{id}");
+    let shoe = shop.sku(100);
+    let (stands, other, marker) = (fresh(), fresh(), fresh());
+    let mark = format!("/internal/v1/carts/{cart_id}/checked-out");
+    let service = shop.order_service();
+    let confirmed = OrderConfirmed {
+        order: Some(order(&cart_id, &stands)),
+        ..OrderConfirmed::default()
+    };
+    let cancelled = |order_id: &str| OrderCancelled {
+        order: Some(order(&cart_id, order_id)),
+        reason: String::new(),
+    };
+
+    // The event is faster than the mark: the mark comes too late and holds nothing.
+    shop.env.publish("order", &confirmed).await;
+    eventually("the order is over", || async {
+        let answer = service
+            .post(&mark, json!({"order_id": stands}))
+            .await
+            .expect(200)
+            .json;
+        (answer["status"] == "ACTIVE").then_some(())
+    })
+    .await;
     api.post("/v1/cart/items", line(&shoe, 1)).await.expect(200);
     shop.env.publish("order", &confirmed).await;
-    shop.env
-        .publish(
-            "order",
-            &OrderCancelled {
-                order: Some(order(&cart_id, &other)),
-                reason: String::new(),
-            },
-        )
-        .await;
-    let marker = fresh();
+    shop.env.publish("order", &cancelled(&other)).await;
+    // An event after these on the same cart shows that they were read.
     service.post(&mark, json!({"order_id": marker})).await.expect(200);
-    shop.env
-        .publish(
-            "order",
-            &OrderCancelled {
-                order: Some(order(&cart_id, &marker)),
-                reason: String::new(),
-            },
-        )
-        .await;
+    shop.env.publish("order", &cancelled(&marker)).await;
     let cart = eventually("an active cart", || async {
         Some(api.get("/v1/cart").await.expect(200).json).filter(|cart| cart["status"] == "ACTIVE")
     })
