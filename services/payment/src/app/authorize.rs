@@ -1,0 +1,114 @@
+use std::sync::Arc;
+
+use ferrocart_pg_kit::idempotency::RequestKey;
+use ferrocart_pg_kit::run_tx;
+use ferrocart_types::PaymentId;
+use sqlx::PgConnection;
+
+use super::{Begun, Payments, Reply, claim};
+use crate::domain::{OpenOperation, OperationKind, Payment, State, Status, Terms};
+use crate::error::PaymentError;
+use crate::store::operations;
+use crate::store::payments::{self, By};
+use crate::store::slots::{self, Slot};
+
+impl Payments {
+    /// Holds the order's amount on the customer's card; once for an order, however often it is asked.
+    pub async fn authorize(self: &Arc<Self>, terms: Terms, key: &RequestKey) -> Result<Reply, PaymentError> {
+        if let Some(retry_after) = self.provider.closed_for()
+            && self.find(By::Order(terms.order_id)).await?.is_none()
+        {
+            // Nothing is recorded that could not be tried.
+            return Err(PaymentError::ProviderUnavailable { retry_after });
+        }
+        let went = self.go(|| {
+            let (this, terms, key) = (Arc::clone(self), terms.clone(), key.clone());
+            async move {
+                let pool = this.pool.clone();
+                run_tx(&pool, "authorize_begin", |conn| {
+                    let (this, terms, key) = (Arc::clone(&this), terms.clone(), key.clone());
+                    Box::pin(async move { this.begin_authorize(conn, &terms, &key).await })
+                })
+                .await
+            }
+        });
+        let (payment, replayed, _) = went.await?.payment()?;
+        let payment = held(payment)?;
+        Ok(Reply { payment, replayed })
+    }
+
+    async fn begin_authorize(
+        &self,
+        conn: &mut PgConnection,
+        terms: &Terms,
+        key: &RequestKey,
+    ) -> Result<Begun, PaymentError> {
+        let now = self.clock.now();
+        let fresh = Payment::open(PaymentId(self.ids.next()), terms.clone(), now);
+        claim(conn, key, fresh.id.as_uuid(), now).await?;
+        let operation = |payment: PaymentId| {
+            let provider_key = format!("order:{}:authorize", terms.order_id);
+            OpenOperation::first(
+                self.ids.next(),
+                payment,
+                OperationKind::Authorize,
+                provider_key,
+                None,
+            )
+        };
+        let first = operation(fresh.id);
+        if payments::open(conn, &fresh, &first, self.lease(now)).await? {
+            return Ok(Begun::Drive(first));
+        }
+        if slots::find(conn, terms.order_id).await? == Some(Slot::Tombstone) {
+            return Err(given_up());
+        }
+        let payment = payments::lock(conn, By::Order(terms.order_id))
+            .await?
+            .ok_or(PaymentError::NotFound)?;
+        if payment.terms != *terms {
+            return Err(PaymentError::OtherTerms);
+        }
+        if payment.status() != Status::Pending {
+            return Ok(Begun::Done(payment));
+        }
+        if let Some(open) = operations::open_of(conn, payment.id).await? {
+            return Ok(Begun::Wait(open.id));
+        }
+        if payment.void_requested {
+            return Err(given_up());
+        }
+        // Recorded before, but the provider was never asked.
+        let again = operation(payment.id);
+        operations::start(conn, &again, now, self.lease(now)).await?;
+        Ok(Begun::Drive(again))
+    }
+}
+
+/// The answer to an authorization, from where the payment stands.
+fn held(payment: Payment) -> Result<Payment, PaymentError> {
+    if payment.void_requested {
+        return Err(given_up());
+    }
+    match &payment.state {
+        State::RequiresAction { .. }
+        | State::Authorized { .. }
+        | State::Captured { .. }
+        | State::Refunded { .. } => Ok(payment),
+        State::Declined { code } => Err(PaymentError::Declined {
+            payment_id: payment.id,
+            code: code.clone(),
+        }),
+        State::Failed { code } => Err(PaymentError::Refused { code: code.clone() }),
+        State::Voided { .. } => Err(given_up()),
+        State::Pending => Err(PaymentError::OutcomeUnknown),
+    }
+}
+
+/// Whoever asks must not believe that money is held.
+fn given_up() -> PaymentError {
+    PaymentError::InvalidTransition {
+        from: Status::Voided,
+        action: "authorized",
+    }
+}

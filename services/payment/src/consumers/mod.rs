@@ -1,0 +1,3 @@
+mod order_cancelled;
+
+pub(crate) use order_cancelled::OrderCancelledHandler;

@@ -1,0 +1,18 @@
+//! Payments as the business knows them: no SQL, no HTTP, no time of its own.
+
+mod catch_up;
+mod ledger;
+mod operation;
+mod payment;
+mod state;
+mod token;
+
+pub use catch_up::{Change, Divergence, Seen, Step};
+pub use ledger::{Account, Entry, Posting, PostingKind};
+pub use operation::{OpenOperation, OperationKind, OperationState};
+pub use payment::{IntentId, Payment, Terms};
+pub use state::{State, Status, TransitionError, UnknownStatus};
+pub use token::{InvalidToken, MethodToken};
+
+#[cfg(test)]
+mod state_tests;

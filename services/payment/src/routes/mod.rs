@@ -1,0 +1,19 @@
+pub(crate) mod get;
+pub(crate) mod internal;
+pub(crate) mod view;
+pub(crate) mod webhook;
+
+use actix_web::web::{ServiceConfig, get, post};
+
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    const BY_ORDER: &str = "/internal/v1/payments/by-order/{order_id}";
+    config
+        // Before `{payment_id}`, which would match it as well.
+        .route("/v1/payments/webhook", post().to(webhook::webhook))
+        .route("/v1/payments/{payment_id}", get().to(get::get_payment))
+        .route("/internal/v1/payments", post().to(internal::authorize))
+        .route(BY_ORDER, get().to(internal::by_order))
+        .route(&format!("{BY_ORDER}/capture"), post().to(internal::capture))
+        .route(&format!("{BY_ORDER}/void"), post().to(internal::void))
+        .route(&format!("{BY_ORDER}/refund"), post().to(internal::refund));
+}

@@ -1,0 +1,3 @@
+mod recovery;
+
+pub(crate) use recovery::run;

@@ -1,0 +1,1 @@
+//! The service against the provider's sandbox, PostgreSQL and Kafka.
