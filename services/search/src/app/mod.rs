@@ -1,0 +1,3 @@
+mod find;
+
+pub(crate) use find::{Finder, fingerprint};

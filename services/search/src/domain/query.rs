@@ -1,0 +1,102 @@
+use ferrocart_types::ProductId;
+use serde::{Deserialize, Serialize};
+
+use super::Product;
+
+/// One search, its values checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) what: Normalised,
+    pub(crate) facets: Facets<bool>,
+    pub(crate) limit: usize,
+    pub(crate) after: Option<After>,
+}
+
+/// What is searched for and in which order: the part of a request that all its pages share. Two
+/// requests that mean the same are equal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Normalised {
+    /// Lower case, single spaces; empty to browse.
+    pub(crate) text: String,
+    pub(crate) filters: Filters,
+    pub(crate) sort: Sort,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Filters {
+    /// A slug; finds what is in its descendants too.
+    pub(crate) category: Option<String>,
+    pub(crate) brand: Option<String>,
+    pub(crate) price_min: Option<i64>,
+    pub(crate) price_max: Option<i64>,
+    pub(crate) rating_min_hundredths: Option<u32>,
+    pub(crate) in_stock: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Sort {
+    #[default]
+    Relevance,
+    /// By the lowest price of a product's variants.
+    PriceAsc,
+    /// By the lowest price of a product's variants.
+    PriceDesc,
+    Newest,
+    Rating,
+}
+
+/// Something for each of the facets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Facets<T> {
+    pub(crate) category: T,
+    pub(crate) brand: T,
+}
+
+/// The last hit of the page before; the next page holds what comes after it in the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct After {
+    /// The hit's place in the chosen order: lower comes first.
+    pub(crate) rank: i64,
+    /// Settles ties.
+    pub(crate) product_id: ProductId,
+    /// Whether the first page found nothing that holds all the words and asked for any of them. The
+    /// pages after it must not decide that anew.
+    pub(crate) relaxed: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Results {
+    pub(crate) hits: Vec<Hit>,
+    pub(crate) facets: Facets<Option<Vec<FacetCount>>>,
+    /// All hits, on this page or not.
+    pub(crate) total: u64,
+    /// Where to read on, if there is more.
+    pub(crate) next: Option<After>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Hit {
+    pub(crate) product: Product,
+    pub(crate) in_stock: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub(crate) struct FacetCount {
+    pub(crate) value: String,
+    /// What `total` would be with this value as the filter.
+    pub(crate) count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub(crate) struct Suggestion {
+    pub(crate) text: String,
+    pub(crate) kind: SuggestionKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SuggestionKind {
+    Brand,
+    Product,
+}

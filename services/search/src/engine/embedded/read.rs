@@ -1,0 +1,310 @@
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use tantivy::collector::Count;
+use tantivy::query::{
+    Bm25StatisticsProvider, BooleanQuery, ConstScoreQuery, Occur, Query, QueryClone, RangeQuery, TermQuery,
+};
+use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{Searcher, Term};
+
+use super::collect::{CountsOf, PageHits, PageOf, Place, most_frequent};
+use super::record::Record;
+use super::schema::{BRAND, CATEGORY, Fields};
+use super::text::{self, Mode};
+use super::words::{Word, words};
+use crate::domain::{
+    After, FacetCount, Facets, Filters, Hit, Request, Results, Sort, Suggestion, SuggestionKind,
+};
+use crate::engine::EngineError;
+
+/// Titles and brands are looked for among so many products.
+const SUGGESTED_AMONG: usize = 100;
+const SUGGESTED_BRANDS_MAX: usize = 3;
+
+type CountedFacets = Facets<Option<Vec<FacetCount>>>;
+
+/// Reads one state of the index.
+pub(super) struct Reading<'a> {
+    searcher: &'a Searcher,
+    fields: &'a Fields,
+    statistics: Listed<'a>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(searcher: &'a Searcher, fields: &'a Fields) -> Result<Self, EngineError> {
+        let listed = searcher
+            .doc_freq(&Term::from_field_bool(fields.listed, true))
+            .map_err(EngineError::during("counting documents"))?;
+        Ok(Self {
+            searcher,
+            fields,
+            statistics: Listed { searcher, listed },
+        })
+    }
+
+    pub(super) fn documents(&self) -> Result<u64, EngineError> {
+        self.count(&self.filtered(None, &Filters::default()))
+    }
+
+    pub(super) fn search(&self, request: &Request) -> Result<Results, EngineError> {
+        let words = words(&request.what.text);
+        let mut mode = match request.after {
+            Some(after) if after.relaxed => Mode::Any,
+            _ => Mode::All,
+        };
+        let text = self.text(request, &words, mode)?;
+        let (mut page, mut facets) = self.page(request, text.as_deref())?;
+        let may_relax = request.after.is_none() && words.len() > 1;
+        // Only where the words themselves find nothing, not where the filters leave nothing of it.
+        if page.total == 0 && may_relax && self.count(&self.filtered(text, &Filters::default()))? == 0 {
+            mode = Mode::Any;
+            let text = self.text(request, &words, mode)?;
+            (page, facets) = self.page(request, text.as_deref())?;
+        }
+        // One more than asked for was looked for, to know whether there is more.
+        let more = page.hits.len() > request.limit;
+        page.hits.truncate(request.limit);
+        let hits = page
+            .hits
+            .iter()
+            .map(|(_, address)| self.hit(*address))
+            .collect::<Result<Vec<Hit>, EngineError>>()?;
+        let last = page.hits.last().zip(hits.last()).filter(|_| more);
+        Ok(Results {
+            facets,
+            total: page.total,
+            next: last.map(|((place, _), hit)| After {
+                rank: place.rank,
+                product_id: hit.product.product_id,
+                relaxed: mode == Mode::Any,
+            }),
+            hits,
+        })
+    }
+
+    fn text(
+        &self,
+        request: &Request,
+        words: &[Word],
+        mode: Mode,
+    ) -> Result<Option<Box<dyn Query>>, EngineError> {
+        if request.what.text.is_empty() {
+            return Ok(None);
+        }
+        text::query(words, mode, self.searcher, self.fields).map(Some)
+    }
+
+    /// The page and its facets. A facet whose own filter is set is counted in a pass of its own, without
+    /// that filter, so that the other values can still be chosen.
+    fn page(
+        &self,
+        request: &Request,
+        text: Option<&dyn Query>,
+    ) -> Result<(PageHits, CountedFacets), EngineError> {
+        let filters = &request.what.filters;
+        let wanted = request.facets;
+        let counts = |column, on: bool| on.then_some(CountsOf { column });
+        let alone = Facets {
+            category: wanted.category && filters.category.is_some(),
+            brand: wanted.brand && filters.brand.is_some(),
+        };
+        let collector = (
+            PageOf {
+                sort: request.what.sort,
+                after: request
+                    .after
+                    .map(|after| Place::new(after.rank, after.product_id.as_uuid())),
+                limit: request.limit + 1,
+            },
+            counts(CATEGORY, wanted.category && !alone.category),
+            counts(BRAND, wanted.brand && !alone.brand),
+        );
+        let text = || text.map(QueryClone::box_clone);
+        let query = self.filtered(text(), filters);
+        let (page, mut category, mut brand) = self
+            .searcher
+            .search_with_statistics_provider(&query, &collector, &self.statistics)
+            .map_err(EngineError::during("searching"))?;
+        let without = |column, filters: &Filters| {
+            self.searcher
+                .search(&self.filtered(text(), filters), &CountsOf { column })
+                .map_err(EngineError::during("counting a facet"))
+        };
+        if alone.category {
+            let others = Filters {
+                category: None,
+                ..filters.clone()
+            };
+            category = Some(without(CATEGORY, &others)?);
+        }
+        if alone.brand {
+            let others = Filters {
+                brand: None,
+                ..filters.clone()
+            };
+            brand = Some(without(BRAND, &others)?);
+        }
+        let facets = Facets {
+            category: category.map(most_frequent),
+            brand: brand.map(most_frequent),
+        };
+        Ok((page, facets))
+    }
+
+    fn hit(&self, address: tantivy::DocAddress) -> Result<Hit, EngineError> {
+        match Record::read(self.searcher, self.fields, address)? {
+            Record::Product { product, in_stock } => Ok(Hit { product, in_stock }),
+            other => Err(EngineError::Damaged {
+                key: other.key(),
+                reason: "it is no product, yet it is listed".to_owned(),
+            }),
+        }
+    }
+
+    /// What is listed, holds the text and passes the filters. Only the text counts for the score.
+    fn filtered(&self, text: Option<Box<dyn Query>>, filters: &Filters) -> BooleanQuery {
+        let fields = self.fields;
+        let mut musts = vec![exactly(Term::from_field_bool(fields.listed, true))];
+        if let Some(category) = &filters.category {
+            musts.push(exactly(Term::from_field_text(fields.category, category)));
+        }
+        if let Some(brand) = &filters.brand {
+            musts.push(exactly(Term::from_field_text(fields.brand, brand)));
+        }
+        if let Some(in_stock) = filters.in_stock {
+            musts.push(exactly(Term::from_field_bool(fields.in_stock, in_stock)));
+        }
+        if filters.price_min.is_some() || filters.price_max.is_some() {
+            let bound = |value: Option<i64>| value.map(|value| Term::from_field_i64(fields.price, value));
+            musts.push(between(bound(filters.price_min), bound(filters.price_max)));
+        }
+        if let Some(rating) = filters.rating_min_hundredths {
+            let lowest = Term::from_field_u64(fields.rating, u64::from(rating));
+            musts.push(between(Some(lowest), None));
+        }
+        let musts = musts
+            .into_iter()
+            .map(|query| -> Box<dyn Query> { Box::new(ConstScoreQuery::new(query, 0.0)) });
+        BooleanQuery::new(musts.chain(text).map(|query| (Occur::Must, query)).collect())
+    }
+
+    fn count(&self, query: &BooleanQuery) -> Result<u64, EngineError> {
+        let count = self
+            .searcher
+            .search(query, &Count)
+            .map_err(EngineError::during("counting"))?;
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+
+    /// Brands, then titles, that hold all the words, the last one as a beginning.
+    pub(super) fn suggest(&self, typed: &str, limit: usize) -> Result<Vec<Suggestion>, EngineError> {
+        let words = words(typed);
+        if words.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut suggestions: Vec<Suggestion> = self
+            .brands(&words)?
+            .into_iter()
+            .take(SUGGESTED_BRANDS_MAX.min(limit))
+            .map(|brand| Suggestion {
+                text: brand.value,
+                kind: SuggestionKind::Brand,
+            })
+            .collect();
+        let mut titles = self.titles(&words)?;
+        let beginning = typed.to_lowercase();
+        // Stable: those that begin with what was typed first, each group by rating.
+        titles.sort_by_key(|title| !title.to_lowercase().starts_with(&beginning));
+        let mut seen = BTreeSet::new();
+        for title in titles {
+            if suggestions.len() == limit {
+                break;
+            }
+            if seen.insert(title.to_lowercase()) {
+                suggestions.push(Suggestion {
+                    text: title,
+                    kind: SuggestionKind::Product,
+                });
+            }
+        }
+        Ok(suggestions)
+    }
+
+    fn brands(&self, words: &[Word]) -> Result<Vec<FacetCount>, EngineError> {
+        let query = self.filtered(
+            Some(completing(words, self.fields.plain.brand)),
+            &Filters::default(),
+        );
+        let counts = self
+            .searcher
+            .search(&query, &CountsOf { column: BRAND })
+            .map_err(EngineError::during("suggesting brands"))?;
+        Ok(most_frequent(counts))
+    }
+
+    fn titles(&self, words: &[Word]) -> Result<Vec<String>, EngineError> {
+        let query = self.filtered(
+            Some(completing(words, self.fields.plain.title)),
+            &Filters::default(),
+        );
+        let page = PageOf {
+            sort: Sort::Rating,
+            after: None,
+            limit: SUGGESTED_AMONG,
+        };
+        let page = self
+            .searcher
+            .search(&query, &page)
+            .map_err(EngineError::during("suggesting titles"))?;
+        page.hits
+            .iter()
+            .map(|(_, address)| Ok(self.hit(*address)?.product.title))
+            .collect()
+    }
+}
+
+fn exactly(term: Term) -> Box<dyn Query> {
+    Box::new(TermQuery::new(term, IndexRecordOption::Basic))
+}
+
+fn between(lowest: Option<Term>, highest: Option<Term>) -> Box<dyn Query> {
+    let bound = |term: Option<Term>| term.map_or(Bound::Unbounded, Bound::Included);
+    Box::new(RangeQuery::new(bound(lowest), bound(highest)))
+}
+
+fn completing(words: &[Word], field: Field) -> Box<dyn Query> {
+    let clauses = words
+        .iter()
+        .map(|word| {
+            if word.unfinished {
+                text::prefix(field, &word.typed)
+            } else {
+                text::term(field, &word.typed)
+            }
+        })
+        .collect();
+    Box::new(BooleanQuery::intersection(clauses))
+}
+
+/// Word statistics over listed products alone. The index holds several documents without any text for
+/// each product, which would make every text look long.
+struct Listed<'a> {
+    searcher: &'a Searcher,
+    /// Deleted documents that are not yet merged away included, as in all of these statistics.
+    listed: u64,
+}
+
+impl Bm25StatisticsProvider for Listed<'_> {
+    fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
+        self.searcher.total_num_tokens(field)
+    }
+
+    fn total_num_docs(&self) -> tantivy::Result<u64> {
+        Ok(self.listed)
+    }
+
+    fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
+        self.searcher.doc_freq(term)
+    }
+}

@@ -1,0 +1,5 @@
+//! `ferrocart-search serve | migrate | check-config | openapi`
+
+fn main() -> std::process::ExitCode {
+    ferrocart_http_kit::run_main::<ferrocart_search::Search>()
+}

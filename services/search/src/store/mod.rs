@@ -1,0 +1,3 @@
+mod result_cache;
+
+pub(crate) use result_cache::ResultCache;

@@ -1,0 +1,3 @@
+mod backlog;
+
+pub(crate) use backlog::{Backlog, watch};
