@@ -1,0 +1,405 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ferrocart_http_kit::{Caller, IdempotencyKey, Problem, Role};
+use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey, StoredResponse};
+use ferrocart_pg_kit::{StoreError, outbox, run_tx};
+use ferrocart_types::{Email, OrderId, SagaId, SkuId, UserId};
+use sqlx::PgConnection;
+use tokio::time::Instant;
+
+use super::App;
+use crate::clients::{Cart, CartStatus, Price};
+use crate::domain::saga::Kind;
+use crate::domain::{CartId, Line, Order, OrderParts, ShippingAddress, Status};
+use crate::error::{PriceChange, ServiceError};
+use crate::events::status_event;
+use crate::store::sagas::{KeyRef, LogLine, Payload, Saga};
+use crate::store::{keys, orders, sagas};
+
+/// How much longer a key is held than its request may take: the request has answered by then.
+const LOCK_MARGIN: Duration = Duration::from_secs(1);
+/// How long a database that fails in the middle may keep a buyer waiting for a second look.
+const PEEK_PATIENCE: Duration = Duration::from_millis(1);
+
+/// A checkout as it was asked for, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct CheckoutRequest {
+    customer_id: UserId,
+    guest: bool,
+    email: Email,
+    cart_id: CartId,
+    address: ShippingAddress,
+    payment_method: String,
+    key: KeyRef,
+    request_key: RequestKey,
+}
+
+impl CheckoutRequest {
+    /// `raw` is the body as it came: what makes the request the same one when it is sent again.
+    pub(crate) fn new(
+        caller: &Caller,
+        key: IdempotencyKey,
+        body: CheckoutBody,
+        raw: &[u8],
+    ) -> Result<Self, ServiceError> {
+        caller.require_any(&[Role::Customer, Role::Guest])?;
+        let user = caller.user()?;
+        let guest = !caller.has_role(Role::Customer);
+        // What a customer wrote into the body must not send the mail of their order elsewhere.
+        let email = user
+            .email
+            .clone()
+            .filter(|_| !guest)
+            .or(body.email)
+            .ok_or_else(|| {
+                Problem::invalid_field("email", "is needed: there is no account to take it from")
+            })?;
+        let own = if guest {
+            CartId::Guest(user.user_id)
+        } else {
+            CartId::User(user.user_id)
+        };
+        if body
+            .cart_id
+            .is_some_and(|asked| CartId::parse(&asked) != Some(own))
+        {
+            return Err(ServiceError::CartNotFound);
+        }
+        let key = KeyRef {
+            caller: caller.scope(),
+            key: key.0,
+        };
+        let request_key = RequestKey::new(&key.caller, &key.key, &[b"POST", b"/v1/checkout", raw]);
+        Ok(Self {
+            customer_id: user.user_id,
+            guest,
+            email,
+            cart_id: own,
+            address: body.address,
+            payment_method: body.payment_method,
+            key,
+            request_key,
+        })
+    }
+}
+
+/// The parts of the body that are not the caller's own.
+#[derive(Debug, Clone)]
+pub(crate) struct CheckoutBody {
+    pub(crate) cart_id: Option<String>,
+    pub(crate) email: Option<Email>,
+    pub(crate) address: ShippingAddress,
+    pub(crate) payment_method: String,
+}
+
+#[derive(Debug)]
+pub(crate) enum CheckoutAnswer {
+    /// The stored answer; `replayed` when an earlier request had it first.
+    Final {
+        order_id: OrderId,
+        response: StoredResponse,
+        replayed: bool,
+    },
+    /// Not final in time: the saga goes on.
+    Accepted(Box<Order>),
+}
+
+enum Begun {
+    Started(Box<(Saga, Order)>),
+    Earlier(Claim),
+}
+
+impl App {
+    /// One order and one answer per key, however often it is sent.
+    pub(crate) async fn checkout(&self, request: CheckoutRequest) -> Result<CheckoutAnswer, ServiceError> {
+        let deadline = self.deadline();
+        if self.is_known(&request.key).await? {
+            // Asked before the cart is: a cart that became an order is gone.
+            let claim = self.claim_again(&request).await?;
+            return self.follow(&request, claim, deadline).await;
+        }
+        let lines = self.priced_lines(&request).await?;
+        match self.begin(&request, lines).await? {
+            Begun::Started(begun) => {
+                let (saga, order) = *begun;
+                self.inner.relay.poke();
+                self.drive_to_answer(&request, saga, order, deadline).await
+            }
+            Begun::Earlier(claim) => self.follow(&request, claim, deadline).await,
+        }
+    }
+
+    async fn is_known(&self, key: &KeyRef) -> Result<bool, StoreError> {
+        let mut conn = self.inner.pool.acquire().await?;
+        Ok(keys::peek(&mut conn, key).await?.is_some())
+    }
+
+    fn lock_for(&self) -> Duration {
+        self.inner.deadline + LOCK_MARGIN
+    }
+
+    async fn claim_again(&self, request: &CheckoutRequest) -> Result<Claim, ServiceError> {
+        let (key, id, now, lock_for) = (
+            request.request_key.clone(),
+            self.inner.ids.next(),
+            self.inner.clock.now(),
+            self.lock_for(),
+        );
+        run_tx(&self.inner.pool, "checkout.claim", |conn| {
+            let key = key.clone();
+            Box::pin(async move {
+                match idempotency::claim(conn, &key, id, now, lock_for).await? {
+                    // Known a moment ago and forgotten since: keys live for days.
+                    Claim::Fresh => Err(ServiceError::InProgress(PEEK_PATIENCE)),
+                    claim => Ok(claim),
+                }
+            })
+        })
+        .await
+    }
+
+    /// The cart's lines at the catalog's prices, if they are the prices that the buyer was shown.
+    async fn priced_lines(&self, request: &CheckoutRequest) -> Result<Vec<Line>, ServiceError> {
+        let cart = self
+            .inner
+            .clients
+            .cart
+            .read(request.cart_id)
+            .await?
+            .ok_or(ServiceError::CartEmpty)?;
+        if cart.items.is_empty() {
+            return Err(ServiceError::CartEmpty);
+        }
+        if cart.status == CartStatus::CheckedOut {
+            self.require_given_back(request).await?;
+        }
+        let skus: Vec<SkuId> = cart.items.iter().map(|item| item.sku_id).collect();
+        let prices = self.inner.clients.catalog.prices(&skus).await?;
+        price(&cart, prices)
+    }
+
+    /// A checkout that was cancelled gives its cart back, which the cart service learns from an event: a
+    /// buyer who tries another card at once need not wait for that.
+    async fn require_given_back(&self, request: &CheckoutRequest) -> Result<(), ServiceError> {
+        let mut conn = self.inner.pool.acquire().await?;
+        match orders::newest_status_of_cart(&mut conn, request.customer_id, request.cart_id).await? {
+            Some(Status::Cancelled) => Ok(()),
+            _ => Err(ServiceError::CartCheckedOut),
+        }
+    }
+
+    /// Order, lines, idempotency key, saga and OrderPlaced: all or nothing.
+    async fn begin(&self, request: &CheckoutRequest, lines: Vec<Line>) -> Result<Begun, ServiceError> {
+        let now = self.inner.clock.now();
+        let parts = OrderParts {
+            id: OrderId(self.inner.ids.next()),
+            customer_id: request.customer_id,
+            guest: request.guest,
+            email: request.email.clone(),
+            cart_id: request.cart_id,
+            lines,
+            address: request.address.clone(),
+        };
+        let order = Order::place(parts, now).map_err(|error| ServiceError::Total(error.to_string()))?;
+        let saga = Saga {
+            id: SagaId(self.inner.ids.next()),
+            order_id: order.id,
+            kind: Kind::Checkout,
+            step: Kind::Checkout.first_step(),
+            reason: None,
+            fence: 1,
+            attempts: 0,
+            payload: Payload {
+                traceparent: ferrocart_telemetry::current_traceparent(),
+                payment_method: Some(request.payment_method.clone()),
+                idempotency: Some(request.key.clone()),
+                ..Payload::default()
+            },
+            created_at: now,
+        };
+        let placed = (saga, order);
+        run_tx(&self.inner.pool, "checkout.begin", |conn| {
+            let (app, key, placed) = (self.clone(), request.request_key.clone(), placed.clone());
+            Box::pin(async move { app.begin_in(conn, &key, placed).await })
+        })
+        .await
+    }
+
+    async fn begin_in(
+        &self,
+        conn: &mut PgConnection,
+        key: &RequestKey,
+        (saga, order): (Saga, Order),
+    ) -> Result<Begun, ServiceError> {
+        let now = order.created_at;
+        match idempotency::claim(conn, key, order.id.as_uuid(), now, self.lock_for()).await? {
+            Claim::Fresh => {}
+            earlier => return Ok(Begun::Earlier(earlier)),
+        }
+        orders::insert(conn, &order).await?;
+        let lease = self.inner.driver.lease();
+        if !sagas::insert(conn, &saga, Some(order.cart_id), lease).await? {
+            return Err(ServiceError::CartCheckedOut);
+        }
+        let started = LogLine {
+            step: saga.step,
+            event: "STARTED",
+            attempt: 1,
+            detail: None,
+        };
+        sagas::log(conn, saga.id, &[started], now).await?;
+        outbox::append(conn, &[status_event(&self.inner.publisher, &order)]).await?;
+        Ok(Begun::Started(Box::new((saga, order))))
+    }
+
+    async fn drive_to_answer(
+        &self,
+        request: &CheckoutRequest,
+        saga: Saga,
+        order: Order,
+        deadline: Instant,
+    ) -> Result<CheckoutAnswer, ServiceError> {
+        let order_id = order.id;
+        let driving = self.inner.driver.start(saga, order);
+        if let Ok(Ok(Some(ended))) = tokio::time::timeout_at(deadline, driving).await
+            && let Some(response) = ended.answer
+        {
+            return Ok(CheckoutAnswer::Final {
+                order_id,
+                response,
+                replayed: false,
+            });
+        }
+        // Too late, given up for now or in other hands: another driver may still make it in time.
+        match self.stored_answer(request, order_id, deadline).await? {
+            Some(response) => Ok(CheckoutAnswer::Final {
+                order_id,
+                response,
+                replayed: false,
+            }),
+            None => self.accepted(request, order_id).await,
+        }
+    }
+
+    /// A request whose key was used before.
+    async fn follow(
+        &self,
+        request: &CheckoutRequest,
+        claim: Claim,
+        deadline: Instant,
+    ) -> Result<CheckoutAnswer, ServiceError> {
+        let replay = |id, response| CheckoutAnswer::Final {
+            order_id: OrderId(id),
+            response,
+            replayed: true,
+        };
+        match claim {
+            // A claim that was made by the caller is never followed.
+            Claim::Fresh => Err(Problem::internal().into()),
+            Claim::Reused => Err(ServiceError::KeyReused),
+            Claim::Replay {
+                resource_id,
+                response,
+            } => Ok(replay(resource_id, response)),
+            Claim::InProgress {
+                resource_id,
+                retry_after,
+            } => {
+                match self
+                    .stored_answer(request, OrderId(resource_id), deadline)
+                    .await?
+                {
+                    Some(response) => Ok(replay(resource_id, response)),
+                    None => Err(ServiceError::InProgress(retry_after.min(Duration::from_secs(1)))),
+                }
+            }
+            Claim::Resume { resource_id } => {
+                self.inner.driver.wake_worker();
+                match self
+                    .stored_answer(request, OrderId(resource_id), deadline)
+                    .await?
+                {
+                    Some(response) => Ok(replay(resource_id, response)),
+                    None => self.accepted(request, OrderId(resource_id)).await,
+                }
+            }
+        }
+    }
+
+    /// The answer that is stored with the saga's end, as soon as it is there.
+    async fn stored_answer(
+        &self,
+        request: &CheckoutRequest,
+        order: OrderId,
+        deadline: Instant,
+    ) -> Result<Option<StoredResponse>, StoreError> {
+        self.inner
+            .driver
+            .endings()
+            .wait(order, deadline, || async {
+                let mut conn = self.inner.pool.acquire().await?;
+                Ok(keys::peek(&mut conn, &request.key).await?.flatten())
+            })
+            .await
+    }
+
+    /// 202: the key is given up, so that a retry takes up the same order at once.
+    async fn accepted(&self, request: &CheckoutRequest, id: OrderId) -> Result<CheckoutAnswer, ServiceError> {
+        let mut conn = self.inner.pool.acquire().await?;
+        idempotency::release(&mut conn, &request.request_key).await?;
+        let order = orders::read(&mut conn, id)
+            .await?
+            .ok_or(ServiceError::OrderNotFound(id))?;
+        Ok(CheckoutAnswer::Accepted(Box::new(order)))
+    }
+}
+
+/// Totals are made of the catalog's prices alone; the cart's only say what the buyer agreed to.
+fn price(cart: &Cart, prices: Vec<Price>) -> Result<Vec<Line>, ServiceError> {
+    let mut prices: HashMap<SkuId, Price> = prices
+        .into_iter()
+        .filter(Price::is_for_sale)
+        .map(|price| (price.sku_id, price))
+        .collect();
+    let missing: Vec<SkuId> = cart
+        .items
+        .iter()
+        .map(|item| item.sku_id)
+        .filter(|sku| !prices.contains_key(sku))
+        .collect();
+    if !missing.is_empty() {
+        return Err(ServiceError::NotForSale(missing));
+    }
+    let mut lines = Vec::with_capacity(cart.items.len());
+    let mut changes = Vec::new();
+    for item in &cart.items {
+        // A cart holds a SKU once; a second line of it would find its price taken.
+        let Some(price) = prices.remove(&item.sku_id) else {
+            return Err(ServiceError::Total(format!(
+                "{} is in the cart twice",
+                item.sku_id
+            )));
+        };
+        if price.amount != item.unit_price {
+            changes.push(PriceChange {
+                sku_id: item.sku_id,
+                cart_price: item.unit_price,
+                current_price: price.amount,
+            });
+        }
+        lines.push(Line {
+            sku_id: item.sku_id,
+            product_id: price.product_id,
+            sku: price.sku,
+            title: price.title,
+            quantity: item.quantity,
+            unit_price: price.amount,
+        });
+    }
+    if changes.is_empty() {
+        Ok(lines)
+    } else {
+        Err(ServiceError::PriceChanged(changes))
+    }
+}

@@ -1,0 +1,72 @@
+use ferrocart_http_kit::{CallError, ServiceClient};
+use ferrocart_types::{Money, OrderId, PaymentId, UserId};
+use serde::Deserialize;
+
+use crate::domain::{PaymentFact, PaymentStatus};
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct PaymentView {
+    /// Absent for the void of an order that has no payment.
+    #[serde(default)]
+    payment_id: Option<PaymentId>,
+    pub(crate) status: PaymentStatus,
+}
+
+impl PaymentView {
+    pub(crate) fn fact(&self) -> Option<PaymentFact> {
+        self.payment_id.map(|payment_id| PaymentFact {
+            payment_id,
+            status: self.status,
+        })
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct PaymentClient {
+    http: ServiceClient,
+}
+
+impl PaymentClient {
+    pub(crate) fn new(http: ServiceClient) -> Self {
+        Self { http }
+    }
+
+    pub(crate) async fn authorize(
+        &self,
+        order: OrderId,
+        customer: UserId,
+        amount: Money,
+        payment_method: &str,
+    ) -> Result<PaymentView, CallError> {
+        let body = serde_json::json!({
+            "order_id": order, "customer_id": customer, "amount": amount, "payment_method": payment_method,
+        });
+        self.http
+            .post_once(
+                "/internal/v1/payments",
+                &format!("order:{order}:authorize"),
+                &body,
+            )
+            .await
+    }
+
+    /// The payment of an order, `None` when there is none.
+    pub(crate) async fn of_order(&self, order: OrderId) -> Result<Option<PaymentView>, CallError> {
+        match self
+            .http
+            .get(&format!("/internal/v1/payments/by-order/{order}"))
+            .await
+        {
+            Err(error) if error.status() == Some(404) => Ok(None),
+            outcome => outcome.map(Some),
+        }
+    }
+
+    /// `verb` is `capture`, `void` or `refund`: in full, and once for an order.
+    pub(crate) async fn change(&self, verb: &str, order: OrderId) -> Result<PaymentView, CallError> {
+        let path = format!("/internal/v1/payments/by-order/{order}/{verb}");
+        self.http
+            .post_once(&path, &format!("order:{order}:{verb}"), &serde_json::json!({}))
+            .await
+    }
+}

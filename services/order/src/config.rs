@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use ferrocart_config::{ConfigError, ExposeSecret};
+use ferrocart_http_kit::{AuthSettings, HttpSettings};
+use ferrocart_kafka_kit::KafkaSettings;
+use ferrocart_pg_kit::PgSettings;
+use ferrocart_telemetry::TelemetrySettings;
+use serde::Deserialize;
+
+pub(crate) const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// All settings; `config.default.toml` says what each means.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settings {
+    #[serde(flatten)]
+    pub http: HttpSettings,
+    #[serde(flatten)]
+    pub telemetry: TelemetrySettings,
+    #[serde(flatten)]
+    pub auth: AuthSettings,
+    #[serde(flatten)]
+    pub pg: PgSettings,
+    #[serde(flatten)]
+    pub kafka: KafkaSettings,
+    #[serde(flatten)]
+    pub neighbours: NeighbourSettings,
+    #[serde(flatten)]
+    pub saga: SagaSettings,
+    pub checkout_deadline_ms: u64,
+    pub idempotency_keep_hours: u32,
+    pub inbox_keep_hours: u32,
+}
+
+/// Where the other services are, and how long a call to them may take.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NeighbourSettings {
+    pub catalog_url: String,
+    pub cart_url: String,
+    pub inventory_url: String,
+    pub payment_url: String,
+    pub call_timeout_ms: u64,
+    pub payment_timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct SagaSettings {
+    pub hold_seconds: u32,
+    pub payment_action_seconds_max: u32,
+    pub saga_lease_ms: u64,
+    pub saga_poll_ms: u64,
+    pub saga_concurrency_max: usize,
+    pub saga_tries_max: u32,
+    pub saga_backoff_min_ms: u64,
+    pub saga_backoff_max_ms: u64,
+    pub saga_stuck_tries: u32,
+}
+
+impl Settings {
+    pub fn checkout_deadline(&self) -> Duration {
+        Duration::from_millis(self.checkout_deadline_ms)
+    }
+
+    /// Refuses values that make no sense together.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let refused = |key, reason: &str| ConfigError::rejected(key, reason);
+        if self.pg.database_url.expose_secret().is_empty() {
+            return Err(refused("database_url", "is not set"));
+        }
+        let longest_call = self
+            .neighbours
+            .call_timeout_ms
+            .max(self.neighbours.payment_timeout_ms);
+        if self.saga.saga_lease_ms <= longest_call {
+            let reason = format!(
+                "must be above the longest call, {longest_call} ms: a driver that waits must not be taken for dead"
+            );
+            return Err(refused("saga_lease_ms", &reason));
+        }
+        if !(60..=3600).contains(&self.saga.hold_seconds) {
+            return Err(refused("hold_seconds", "must be from 60 to 3600"));
+        }
+        if self.saga.payment_action_seconds_max >= self.saga.hold_seconds {
+            return Err(refused(
+                "payment_action_seconds_max",
+                "must be below hold_seconds: the stock must still be held when the customer has acted",
+            ));
+        }
+        if self.saga.saga_backoff_min_ms == 0 || self.saga.saga_backoff_max_ms < self.saga.saga_backoff_min_ms
+        {
+            return Err(refused(
+                "saga_backoff_max_ms",
+                "must be at least saga_backoff_min_ms, which must be above 0",
+            ));
+        }
+        if self.saga.saga_tries_max == 0 || self.saga.saga_concurrency_max == 0 || self.saga.saga_poll_ms == 0
+        {
+            return Err(refused(
+                "saga_tries_max",
+                "saga_tries_max, saga_concurrency_max and saga_poll_ms must be above 0",
+            ));
+        }
+        if self.idempotency_keep_hours < 24 || self.inbox_keep_hours < 192 {
+            return Err(refused(
+                "idempotency_keep_hours",
+                "keys are kept at least 24 hours, applied events at least 192",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(key: &str, value: &str) -> Result<(), ConfigError> {
+        let settings: Settings = ferrocart_config::load_from(DEFAULTS, |name| match name {
+            "DATABASE_URL" => Some("postgres://orders@localhost/orders".to_owned()),
+            name if name == key => Some(value.to_owned()),
+            _ => None,
+        })?;
+        settings.validate()
+    }
+
+    #[test]
+    fn the_defaults_make_sense_and_nonsense_is_named() {
+        read("", "").unwrap();
+        for (key, value) in [
+            ("SAGA_LEASE_MS", "9000"),
+            ("HOLD_SECONDS", "59"),
+            ("PAYMENT_ACTION_SECONDS_MAX", "900"),
+            ("SAGA_BACKOFF_MAX_MS", "1"),
+            ("IDEMPOTENCY_KEEP_HOURS", "1"),
+        ] {
+            let error = read(key, value).unwrap_err().to_string();
+            assert!(error.contains(&key.to_lowercase()), "{error}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use ferrocart_http_kit::{CallError, FieldError, Problem};
+use ferrocart_pg_kit::StoreError;
+use ferrocart_types::{Money, OrderId, SkuId};
+use serde::Serialize;
+
+use crate::domain::InvalidTransition;
+use crate::saga::SagaError;
+
+/// A price that is no longer what the buyer was shown.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PriceChange {
+    pub(crate) sku_id: SkuId,
+    pub(crate) cart_price: Money,
+    pub(crate) current_price: Money,
+}
+
+/// Everything that a request to this service can fail with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServiceError {
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Saga(#[from] SagaError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Transition(#[from] InvalidTransition),
+    #[error("there is no order {0} for this caller")]
+    OrderNotFound(OrderId),
+    #[error("there is no such cart for this caller")]
+    CartNotFound,
+    #[error("the cart is empty")]
+    CartEmpty,
+    #[error("the cart is being checked out already")]
+    CartCheckedOut,
+    #[error("{} prices have changed since they were put into the cart", .0.len())]
+    PriceChanged(Vec<PriceChange>),
+    #[error("{} items are not for sale", .0.len())]
+    NotForSale(Vec<SkuId>),
+    #[error("the cart cannot be added up: {0}")]
+    Total(String),
+    #[error("something else is under way for this order")]
+    OrderBusy,
+    #[error("a request with this Idempotency-Key is being worked on")]
+    InProgress(Duration),
+    #[error("this Idempotency-Key was used for another request")]
+    KeyReused,
+    #[error("the refund was refused")]
+    RefundRefused,
+    #[error("the order was cancelled: the warehouse found no stock for it")]
+    PickFailed,
+}
+
+impl From<sqlx::Error> for ServiceError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl ServiceError {
+    fn problem(&self) -> Problem {
+        let soon = Duration::from_secs(1);
+        match self {
+            Self::Problem(problem) => problem.clone(),
+            Self::Store(error) | Self::Saga(SagaError::Store(error)) if error.is_unavailable() => {
+                Problem::unavailable("the order database", soon)
+            }
+            Self::Store(_) | Self::Saga(_) => Problem::internal(),
+            Self::Call(error) => error.to_problem(),
+            Self::Transition(error) => Problem::conflict("INVALID_TRANSITION", error.to_string())
+                .with("from", error.from)
+                .with("to", error.to),
+            Self::OrderNotFound(_) => Problem::not_found("ORDER_NOT_FOUND", "there is no such order"),
+            Self::CartNotFound => {
+                Problem::not_found("CART_NOT_FOUND", "there is no such cart").field("cart_id", self)
+            }
+            Self::CartEmpty => Problem::conflict("CART_EMPTY", "put something into the cart first"),
+            Self::CartCheckedOut => Problem::conflict("CART_CHECKED_OUT", self.to_string()),
+            Self::PriceChanged(changes) => {
+                let errors = changes.iter().map(|change| FieldError {
+                    field: "items.unit_price".to_owned(),
+                    reason: format!(
+                        "{}: {} in the cart, {} now",
+                        change.sku_id, change.cart_price, change.current_price
+                    ),
+                });
+                Problem::conflict(
+                    "PRICE_CHANGED",
+                    "prices have changed: look at the cart again and confirm it",
+                )
+                .fields(errors.collect())
+                .with("changes", changes)
+            }
+            Self::NotForSale(skus) => {
+                let errors = skus.iter().map(|sku| FieldError {
+                    field: "items.sku_id".to_owned(),
+                    reason: format!("{sku}: is not for sale"),
+                });
+                Problem::conflict("PRODUCT_UNAVAILABLE", self.to_string()).fields(errors.collect())
+            }
+            Self::Total(_) => Problem::conflict("CART_TOTAL_INVALID", self.to_string()),
+            Self::OrderBusy => Problem::conflict("REQUEST_IN_PROGRESS", self.to_string()).retry_after(soon),
+            Self::InProgress(wait) => {
+                Problem::conflict("REQUEST_IN_PROGRESS", self.to_string()).retry_after(*wait)
+            }
+            Self::KeyReused => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "IDEMPOTENCY_KEY_REUSED",
+                self.to_string(),
+            ),
+            Self::RefundRefused => Problem::conflict("REFUND_REFUSED", self.to_string()),
+            Self::PickFailed => Problem::conflict("PICK_FAILED", self.to_string()),
+        }
+    }
+}
+
+impl ResponseError for ServiceError {
+    fn status_code(&self) -> StatusCode {
+        self.problem().status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let problem = self.problem();
+        if problem.status().is_server_error() {
+            tracing::error!(error = %self, problem.code = problem.code(), "a request failed");
+        }
+        problem.error_response()
+    }
+}

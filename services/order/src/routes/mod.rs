@@ -1,0 +1,43 @@
+//! A file per endpoint: what comes in, the call, what goes out.
+
+pub(crate) mod admin;
+pub(crate) mod cancel;
+pub(crate) mod checkout;
+pub(crate) mod deliver;
+pub(crate) mod orders;
+pub(crate) mod refund;
+pub(crate) mod ship;
+
+mod optional;
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, http::header};
+
+use crate::app::Changed;
+use crate::error::ServiceError;
+use crate::saga::SagaError;
+use crate::views::OrderView;
+
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    config
+        .route("/v1/checkout", web::post().to(checkout::checkout))
+        .route("/v1/orders", web::get().to(orders::list))
+        .route("/v1/orders/{order_id}", web::get().to(orders::read))
+        .route("/v1/orders/{order_id}/cancel", web::put().to(cancel::cancel))
+        .route("/v1/orders/{order_id}/ship", web::put().to(ship::ship))
+        .route("/v1/orders/{order_id}/deliver", web::put().to(deliver::deliver))
+        .route("/v1/orders/{order_id}/refund", web::put().to(refund::refund))
+        .route("/v1/admin/sagas", web::get().to(admin::sagas));
+}
+
+/// 200 with the order, or 202 while what was asked for goes on.
+fn changed(changed: &Changed) -> Result<HttpResponse, ServiceError> {
+    let (mut response, order) = match changed {
+        Changed::Done(order) => (HttpResponse::Ok(), order),
+        Changed::Accepted(order) => (HttpResponse::Accepted(), order),
+    };
+    if let Changed::Accepted(order) = changed {
+        response.insert_header((header::LOCATION, format!("/v1/orders/{}", order.id)));
+    }
+    Ok(response.json(OrderView::of(order).map_err(SagaError::from)?))
+}

@@ -1,0 +1,307 @@
+//! The calls that the steps make, and what their answers mean.
+
+use ferrocart_http_kit::CallError;
+use ferrocart_types::ReservationId;
+
+use super::SagaError;
+use crate::clients::{Clients, PaymentView, ReservationStatus, is_definite};
+use crate::config::SagaSettings;
+use crate::domain::saga::{Outcome, Refusal};
+use crate::domain::{CancelReason, Order, PaymentFact, PaymentStatus, Step};
+use crate::store::sagas::{Refused, Saga};
+
+/// A step's outcome with what was learnt by it.
+#[derive(Debug, Clone)]
+pub(super) struct Report {
+    pub(super) outcome: Outcome,
+    pub(super) reservation_id: Option<ReservationId>,
+    pub(super) payment: Option<PaymentFact>,
+    pub(super) refused: Option<Refused>,
+    pub(super) detail: Option<String>,
+}
+
+impl Report {
+    fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            reservation_id: None,
+            payment: None,
+            refused: None,
+            detail: None,
+        }
+    }
+
+    fn reserved(reservation_id: ReservationId) -> Self {
+        Self {
+            reservation_id: Some(reservation_id),
+            ..Self::of(Outcome::Done)
+        }
+    }
+
+    /// A call that gave no success: refused if that is certain, else unknown.
+    fn failed(error: &CallError, refusal: Refusal) -> Self {
+        let outcome = if is_definite(error) {
+            Outcome::Refused(refusal)
+        } else {
+            Outcome::Unknown
+        };
+        let refused = match error {
+            CallError::Refused { problem, .. } => Some(Refused {
+                code: problem.code.clone(),
+                detail: problem.detail.clone(),
+                errors: problem
+                    .errors
+                    .iter()
+                    .map(|error| (error.field.clone(), error.reason.clone()))
+                    .collect(),
+                decline_code: problem
+                    .extra
+                    .get("decline_code")
+                    .and_then(|code| code.as_str())
+                    .map(ToOwned::to_owned),
+            }),
+            _ => None,
+        };
+        Self {
+            refused,
+            detail: Some(error.to_string()),
+            ..Self::of(outcome)
+        }
+    }
+}
+
+pub(super) struct Performer<'a> {
+    pub(super) clients: &'a Clients,
+    pub(super) settings: &'a SagaSettings,
+    pub(super) saga: &'a Saga,
+    pub(super) order: &'a Order,
+}
+
+impl Performer<'_> {
+    /// Makes the step's call. Errors are bugs; whatever a neighbour does is a report.
+    pub(super) async fn perform(&self) -> Result<Report, SagaError> {
+        match self.saga.step {
+            Step::Reserve => Ok(self.reserve_and_mark_cart().await),
+            Step::Authorize => self.authorize().await,
+            Step::Confirm => self.confirm().await,
+            Step::Deduct => self.deduct().await,
+            Step::Capture => Ok(self.payment("capture", PaymentStatus::Captured).await),
+            Step::Refund => Ok(self.payment("refund", PaymentStatus::Refunded).await),
+            Step::Void => Ok(self.payment("void", PaymentStatus::Voided).await),
+            Step::Release => Ok(self.release().await),
+        }
+    }
+
+    fn reservation_id(&self) -> Option<ReservationId> {
+        self.order.reservation_id().or(self.saga.payload.reservation_id)
+    }
+
+    /// The mark keeps the buyer from checking the same cart out twice; it is a courtesy, and made beside
+    /// the reservation: what makes one order of one request is the idempotency key, and the cart goes with
+    /// OrderConfirmed.
+    async fn reserve_and_mark_cart(&self) -> Report {
+        let (report, marked) = tokio::join!(
+            self.reserve(),
+            self.clients
+                .cart
+                .mark_checked_out(self.order.cart_id, self.order.id)
+        );
+        if let Err(error) = marked {
+            tracing::warn!(%error, "the cart could not be marked as checked out");
+        }
+        report
+    }
+
+    async fn reserve(&self) -> Report {
+        let (order, hold_seconds) = (self.order, self.settings.hold_seconds);
+        match self
+            .clients
+            .inventory
+            .reserve(order.id, &order.lines, hold_seconds)
+            .await
+        {
+            Ok(reservation) => match reservation.status {
+                ReservationStatus::Reserved | ReservationStatus::Confirmed => {
+                    Report::reserved(reservation.reservation_id)
+                }
+                // The order's reservation from an earlier try, which has run out meanwhile.
+                ReservationStatus::Released | ReservationStatus::Deducted => Report {
+                    reservation_id: Some(reservation.reservation_id),
+                    ..Report::of(Outcome::Refused(Refusal::Gone))
+                },
+            },
+            Err(error) => match error.code() {
+                // A SKU that inventory has never heard of has no stock.
+                Some("INSUFFICIENT_STOCK" | "PRODUCT_NOT_FOUND") => {
+                    Report::failed(&error, Refusal::InsufficientStock)
+                }
+                _ => Report::failed(&error, Refusal::Other),
+            },
+        }
+    }
+
+    async fn authorize(&self) -> Result<Report, SagaError> {
+        let method = self
+            .saga
+            .payload
+            .payment_method
+            .as_deref()
+            .ok_or(SagaError::Missing("payment method"))?;
+        let payment = &self.clients.payment;
+        let order = self.order;
+        // A payment that waits for its customer is asked for; authorizing it again would be answered with
+        // the first answer.
+        if self.saga.payload.waiting {
+            match payment.of_order(order.id).await {
+                Ok(Some(view)) => return Ok(authorization(&view)),
+                Ok(None) => {}
+                Err(error) => return Ok(Report::failed(&error, Refusal::Other)),
+            }
+        }
+        let answer = payment
+            .authorize(order.id, order.customer_id, order.total, method)
+            .await;
+        Ok(match answer {
+            Ok(view) => authorization(&view),
+            Err(error) if error.status() == Some(402) => Report {
+                payment: declined_payment(&error),
+                ..Report::failed(&error, Refusal::Declined)
+            },
+            Err(error) => Report::failed(&error, Refusal::Other),
+        })
+    }
+
+    async fn confirm(&self) -> Result<Report, SagaError> {
+        let reservation = self.reservation_id().ok_or(SagaError::Missing("reservation"))?;
+        Ok(
+            match self.clients.inventory.confirm(self.order.id, reservation).await {
+                Ok(confirmed) if confirmed.status == ReservationStatus::Released => {
+                    Report::of(Outcome::Refused(Refusal::Gone))
+                }
+                Ok(_) => Report::of(Outcome::Done),
+                Err(error) => Report::failed(&error, Refusal::Gone),
+            },
+        )
+    }
+
+    async fn deduct(&self) -> Result<Report, SagaError> {
+        let reservation = self.reservation_id().ok_or(SagaError::Missing("reservation"))?;
+        Ok(
+            match self.clients.inventory.deduct(self.order.id, reservation).await {
+                Ok(_) => Report::of(Outcome::Done),
+                Err(error) => match error.code() {
+                    Some("RESERVATION_ALREADY_DEDUCTED") => Report::of(Outcome::Done),
+                    Some(
+                        "INVALID_STOCK_STATE"
+                        | "RESERVATION_NOT_FOUND"
+                        | "RESERVATION_ALREADY_RELEASED"
+                        | "INSUFFICIENT_STOCK",
+                    ) => Report::failed(&error, Refusal::Gone),
+                    _ => Report::failed(&error, Refusal::Other),
+                },
+            },
+        )
+    }
+
+    /// Releases the order's reservation. One that may or may not have been made is first asked for, by
+    /// reserving once more: inventory gives an order one reservation, however often it is asked.
+    async fn release(&self) -> Report {
+        let reservation = match self.reservation_id() {
+            Some(known) => known,
+            None => match self.reserve().await {
+                Report {
+                    reservation_id: Some(found),
+                    ..
+                } => found,
+                // Refused for any reason: there is no reservation to release.
+                Report {
+                    outcome: Outcome::Refused(_),
+                    detail,
+                    ..
+                } => {
+                    return Report {
+                        detail,
+                        ..Report::of(Outcome::Refused(Refusal::Gone))
+                    };
+                }
+                unknown => return unknown,
+            },
+        };
+        let why = release_reason(self.saga.reason);
+        match self
+            .clients
+            .inventory
+            .release(self.order.id, reservation, why)
+            .await
+        {
+            Ok(_) => Report::reserved(reservation),
+            Err(error) => match error.code() {
+                Some("RESERVATION_ALREADY_RELEASED" | "RESERVATION_NOT_FOUND") => {
+                    Report::failed(&error, Refusal::Gone)
+                }
+                _ => Report::failed(&error, Refusal::Other),
+            },
+        }
+    }
+
+    /// Capture, void or refund; done when the payment has come to `wanted`.
+    async fn payment(&self, verb: &str, wanted: PaymentStatus) -> Report {
+        match self.clients.payment.change(verb, self.order.id).await {
+            Ok(view) => {
+                let outcome = match view.status {
+                    status if status == wanted => Outcome::Done,
+                    // There is nothing to void of what never was.
+                    PaymentStatus::Declined | PaymentStatus::Failed if wanted == PaymentStatus::Voided => {
+                        Outcome::Done
+                    }
+                    PaymentStatus::Pending => Outcome::Unknown,
+                    _ => Outcome::Refused(Refusal::Other),
+                };
+                let detail = Some(format!("the payment is {}", view.status));
+                Report {
+                    payment: view.fact(),
+                    detail,
+                    ..Report::of(outcome)
+                }
+            }
+            Err(error) => Report::failed(&error, Refusal::Other),
+        }
+    }
+}
+
+fn authorization(view: &PaymentView) -> Report {
+    let outcome = match view.status {
+        PaymentStatus::Authorized | PaymentStatus::Captured => Outcome::Done,
+        PaymentStatus::Pending | PaymentStatus::RequiresAction => Outcome::Waiting,
+        PaymentStatus::Declined | PaymentStatus::Failed => Outcome::Refused(Refusal::Declined),
+        PaymentStatus::Voided | PaymentStatus::Refunded => Outcome::Refused(Refusal::Other),
+    };
+    let detail = Some(format!("the payment is {}", view.status));
+    Report {
+        payment: view.fact(),
+        detail,
+        ..Report::of(outcome)
+    }
+}
+
+/// A decline may name the payment that was declined.
+fn declined_payment(error: &CallError) -> Option<PaymentFact> {
+    let CallError::Refused { problem, .. } = error else {
+        return None;
+    };
+    let payment_id = problem.extra.get("payment_id")?.as_str()?.parse().ok()?;
+    Some(PaymentFact {
+        payment_id,
+        status: PaymentStatus::Declined,
+    })
+}
+
+/// In inventory's words.
+const fn release_reason(reason: Option<CancelReason>) -> &'static str {
+    match reason {
+        Some(CancelReason::PaymentDeclined | CancelReason::PaymentFailed | CancelReason::PaymentTimeout) => {
+            "PAYMENT_FAILED"
+        }
+        _ => "CANCELLED",
+    }
+}

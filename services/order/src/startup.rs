@@ -1,0 +1,238 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web;
+use anyhow::Context;
+use ferrocart_config::ConfigError;
+use ferrocart_http_kit::{
+    Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, TokenVerifier,
+};
+use ferrocart_kafka_kit::{Consumer, KafkaSettings, Relay, ensure_topics};
+use ferrocart_pg_kit::outbox::Publisher;
+use ferrocart_telemetry::TelemetrySettings;
+use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+
+use crate::app::{App, AppParts};
+use crate::clients::Clients;
+use crate::config::{DEFAULTS, Settings};
+use crate::consumers::{Events, GROUP, TOPICS};
+use crate::openapi::ApiDoc;
+use crate::saga::{Driver, DriverParts, Endings, Probe};
+use crate::workers::{Housekeeping, Recovery};
+
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+/// How long a saga's step may take to end after the server has stopped.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// The service for the command line.
+#[derive(Debug)]
+pub struct Order;
+
+impl ServiceMain for Order {
+    const NAME: &'static str = "order";
+    const DEFAULTS: &'static str = DEFAULTS;
+    type Settings = Settings;
+
+    fn validate(settings: &Settings) -> Result<(), ConfigError> {
+        settings.validate()
+    }
+
+    fn telemetry(settings: &Settings) -> &TelemetrySettings {
+        &settings.telemetry
+    }
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        ApiDoc::openapi()
+    }
+
+    async fn migrate(settings: Settings) -> anyhow::Result<()> {
+        let pool = ferrocart_pg_kit::connect(&settings.pg, Self::NAME)?;
+        migrate(&pool).await
+    }
+
+    async fn serve(settings: Settings, cancel: CancellationToken) -> anyhow::Result<()> {
+        let application = Application::build(settings, Arc::new(SystemClock), Arc::new(SystemIds)).await?;
+        application.run_until_stopped(cancel).await
+    }
+}
+
+async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    ferrocart_pg_kit::migrate(pool, &MIGRATOR)
+        .await
+        .context("bringing the order database up to date")
+}
+
+/// The service, bound to its port and not yet serving.
+pub struct Application {
+    settings: Settings,
+    server: Server,
+    verifier: TokenVerifier,
+    pool: PgPool,
+    clock: SharedClock,
+    app: App,
+    driver: Driver,
+    relay: Relay,
+    wake_worker: Arc<Notify>,
+    /// Cancelled once the server has drained.
+    stopping: CancellationToken,
+}
+
+impl Application {
+    pub async fn build(settings: Settings, clock: SharedClock, ids: SharedIds) -> anyhow::Result<Self> {
+        Self::build_with_probe(settings, clock, ids, None).await
+    }
+
+    /// For tests that stop sagas in the middle.
+    pub async fn build_with_probe(
+        settings: Settings,
+        clock: SharedClock,
+        ids: SharedIds,
+        probe: Option<Arc<dyn Probe>>,
+    ) -> anyhow::Result<Self> {
+        let server = Server::bind(&settings.http)?;
+        let verifier = TokenVerifier::load(Order::NAME, &settings.auth)?;
+        let issuer = TokenIssuer::load(Order::NAME, &settings.auth, Arc::clone(&clock))?;
+        let clients = Clients::new(&settings.neighbours, &issuer)?;
+        let pool = ferrocart_pg_kit::connect(&settings.pg, Order::NAME)?;
+        migrate(&pool).await?;
+        let publisher = Publisher::new(Order::NAME, Arc::clone(&clock), Arc::clone(&ids));
+        let relay = Relay::new(pool.clone(), &settings.kafka, Order::NAME);
+        let wake_worker = Arc::new(Notify::new());
+        let stopping = CancellationToken::new();
+        let driver = Driver::new(DriverParts {
+            pool: pool.clone(),
+            clients: clients.clone(),
+            clock: Arc::clone(&clock),
+            publisher: publisher.clone(),
+            relay: relay.handle(),
+            settings: settings.saga.clone(),
+            owner: ids.next(),
+            endings: Endings::new(),
+            worker: Arc::clone(&wake_worker),
+            probe,
+            cancel: stopping.clone(),
+        });
+        let app = App::new(AppParts {
+            pool: pool.clone(),
+            clients,
+            clock: Arc::clone(&clock),
+            ids,
+            publisher,
+            relay: relay.handle(),
+            driver: driver.clone(),
+            deadline: settings.checkout_deadline(),
+        });
+        Ok(Self {
+            settings,
+            server,
+            verifier,
+            pool,
+            clock,
+            app,
+            driver,
+            relay,
+            wake_worker,
+            stopping,
+        })
+    }
+
+    pub fn port(&self) -> anyhow::Result<u16> {
+        self.server.port()
+    }
+
+    /// Serves until the token is cancelled: requests under way end first, then the sagas at their next
+    /// step, then the rest.
+    pub async fn run_until_stopped(self, cancel: CancellationToken) -> anyhow::Result<()> {
+        let pool = self.pool.clone();
+        let readiness = Readiness::new(vec![Check::new("database", move || {
+            let pool = pool.clone();
+            async move { ferrocart_pg_kit::ping(&pool).await }
+        })]);
+        let parts = ServerParts {
+            service: Order::NAME,
+            readiness,
+            openapi: ApiDoc::openapi(),
+            verifier: Some(self.verifier),
+            public_paths: &[],
+        };
+        let recovery = Recovery {
+            pool: self.pool.clone(),
+            clock: Arc::clone(&self.clock),
+            driver: self.driver.clone(),
+            wake: self.wake_worker,
+            poll: Duration::from_millis(self.settings.saga.saga_poll_ms),
+            concurrency_max: self.settings.saga.saga_concurrency_max,
+        };
+        let housekeeping = Housekeeping {
+            pool: self.pool.clone(),
+            clock: Arc::clone(&self.clock),
+            keys_keep_hours: self.settings.idempotency_keep_hours,
+            inbox_keep_hours: self.settings.inbox_keep_hours,
+        };
+        let events = Events {
+            pool: self.pool,
+            clock: self.clock,
+            app: self.app.clone(),
+            driver: self.driver.clone(),
+        };
+        let mut background = Background::new();
+        background.spawn("saga-recovery", recovery.run(self.stopping.clone()));
+        background.spawn("housekeeping", housekeeping.run(self.stopping.clone()));
+        background.spawn(
+            "kafka",
+            kafka(self.settings.kafka, self.relay, events, self.stopping.clone()),
+        );
+
+        let app = web::Data::new(self.app);
+        // A background task that fails must stop the server too.
+        let serving = cancel.child_token();
+        let stop = self.stopping.clone();
+        let background = ferrocart_telemetry::spawn("background", {
+            let serving = serving.clone();
+            async move {
+                let outcome = background.run(stop).await;
+                serving.cancel();
+                outcome
+            }
+        });
+        let configure = move |config: &mut web::ServiceConfig| {
+            config.app_data(app.clone());
+            crate::routes::configure(config);
+        };
+        let served = self.server.run(parts, configure, serving).await;
+        self.stopping.cancel();
+        self.driver.drain(DRAIN).await;
+        background.await.context("the background tasks panicked")??;
+        served
+    }
+}
+
+/// Relay and consumer, as soon as the broker is there: orders can be placed and read without it.
+async fn kafka(
+    settings: KafkaSettings,
+    relay: Relay,
+    events: Events,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let ready = tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            ready = ensure_topics(&settings, Some((GROUP, TOPICS.as_slice()))) => ready,
+        };
+        match ready {
+            Ok(()) => break,
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "kafka is not there: events wait in the outbox"
+            ),
+        }
+    }
+    let consumer = Consumer::new(&settings, GROUP, &TOPICS)?;
+    let (relayed, consumed) = tokio::join!(relay.run(cancel.clone()), consumer.run(events, cancel.clone()));
+    relayed.and(consumed)
+}

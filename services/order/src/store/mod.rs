@@ -1,0 +1,33 @@
+//! The only place with SQL.
+
+pub(crate) mod keys;
+pub(crate) mod orders;
+pub(crate) mod sagas;
+
+use ferrocart_pg_kit::StoreError;
+
+/// A write that touches another number of rows than it must is a bug or a lost race; it never passes.
+fn expect_one(operation: &'static str, actual: u64) -> Result<(), StoreError> {
+    if actual == 1 {
+        return Ok(());
+    }
+    Err(StoreError::RowCount {
+        operation,
+        expected: 1,
+        actual,
+    })
+}
+
+fn corrupt(
+    table: &'static str,
+    column: &'static str,
+    row: impl std::fmt::Display,
+    reason: impl std::fmt::Display,
+) -> StoreError {
+    StoreError::Corrupt {
+        table,
+        column,
+        row: row.to_string(),
+        reason: reason.to_string(),
+    }
+}

@@ -1,0 +1,5 @@
+mod housekeeping;
+mod recovery;
+
+pub(crate) use housekeeping::Housekeeping;
+pub(crate) use recovery::Recovery;

@@ -1,0 +1,1 @@
+//! The order service against real PostgreSQL and Kafka, with its neighbours faked.
