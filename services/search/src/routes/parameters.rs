@@ -48,6 +48,16 @@ pub(crate) struct SearchParameters {
     cursor: Option<String>,
 }
 
+/// What completions may be asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SuggestParameters {
+    /// What has been typed so far.
+    #[param(max_length = 200, example = "wat")]
+    pub(super) q: String,
+}
+
 impl SearchParameters {
     pub(super) fn parse(self) -> Result<Request, ServiceError> {
         let filters = Filters {

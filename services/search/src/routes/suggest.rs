@@ -1,24 +1,14 @@
 use actix_web::{HttpResponse, web};
-// Under its own name it meets the `Query` that utoipa's macro brings along.
-use ferrocart_http_kit::{ProblemBody, Query as UrlQuery};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use ferrocart_http_kit::{ProblemBody, Query};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::parameters::text;
+use super::parameters::{SuggestParameters, text};
 use crate::app::Finder;
 use crate::domain::Suggestion;
 use crate::error::ServiceError;
 
 const SUGGESTIONS_MAX: usize = 10;
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SuggestParameters {
-    /// What has been typed so far.
-    #[param(max_length = 200, example = "wat")]
-    q: String,
-}
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Suggestions {
@@ -41,7 +31,7 @@ pub(crate) struct Suggestions {
 )]
 pub(crate) async fn suggest(
     finder: web::Data<Finder>,
-    query: UrlQuery<SuggestParameters>,
+    query: Query<SuggestParameters>,
 ) -> Result<HttpResponse, ServiceError> {
     let typed = text("q", &query.0.q)?;
     let items = finder.engine().suggest(typed, SUGGESTIONS_MAX).await?;

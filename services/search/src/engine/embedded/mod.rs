@@ -160,6 +160,11 @@ impl SearchEngine for EmbeddedEngine {
     }
 
     async fn documents(&self) -> Result<u64, EngineError> {
-        self.read("counting", Reading::documents).await
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method by itself is not general enough over lifetimes"
+        )]
+        let count = |reading: &Reading<'_>| reading.documents();
+        self.read("counting", count).await
     }
 }
