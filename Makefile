@@ -52,9 +52,15 @@ test: setup ## Run all tests against real stores, and add up their counts
 	@target/debug/ferrocart-stack test-env --sum-tests -- cargo test --workspace --no-fail-fast
 
 .PHONY: lint
-lint: ## Check the formatting, and run clippy without mercy
+lint: ## Check formatting, architecture and generated code, and run clippy without mercy
 	@cargo fmt --all --check
+	@cargo xtask arch
+	@cargo xtask proto --check
 	@cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: proto
+proto: ## Generate the Rust code of the event contracts from proto/
+	@cargo xtask proto
 
 .PHONY: fmt
 fmt: ## Format the code
