@@ -1,5 +1,5 @@
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use ferrocart_http_kit::BearerAuth;
+use utoipa::OpenApi;
 
 use crate::routes::{auth, order_events, users};
 
@@ -30,18 +30,7 @@ use crate::routes::{auth, order_events, users};
         (name = "users", description = "Accounts"),
         (name = "orders", description = "Checkout and orders"),
     ),
-    modifiers(&Bearer),
+    modifiers(&BearerAuth),
     security(("bearer" = [])),
 )]
 pub(crate) struct ApiDoc;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let mut scheme = Http::new(HttpAuthScheme::Bearer);
-        scheme.bearer_format = Some("JWT".to_owned());
-        let components = document.components.get_or_insert_with(Default::default);
-        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}

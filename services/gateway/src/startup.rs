@@ -4,7 +4,9 @@ use std::time::Duration;
 use actix_web::web::{self, ServiceConfig};
 use anyhow::Context;
 use ferrocart_config::ConfigError;
-use ferrocart_http_kit::{Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer};
+use ferrocart_http_kit::{
+    Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, run_service,
+};
 use ferrocart_pg_kit::{connect, migrate, ping};
 use ferrocart_redis_kit::Redis;
 use ferrocart_telemetry::TelemetrySettings;
@@ -17,7 +19,7 @@ use utoipa::OpenApi;
 use crate::app::{self, AccessTokens, Accounts, PasswordHasher, Sessions};
 use crate::config::Settings;
 use crate::docs::{self, Documents, Page};
-use crate::edge::{Edge, EdgeSettings, InternalTokens, Upstreams, mount};
+use crate::edge::{Edge, EdgeSettings, InternalTokens, UpstreamHealth, Upstreams, mount, probe};
 use crate::limits::Limiter;
 use crate::openapi::ApiDoc;
 use crate::routes::order_events::Heartbeat;
@@ -80,6 +82,7 @@ struct State {
     heartbeat: web::Data<Heartbeat>,
     documents: web::Data<Documents>,
     page: web::Data<Page>,
+    health: web::Data<UpstreamHealth>,
 }
 
 impl State {
@@ -92,7 +95,8 @@ impl State {
             .app_data(self.feed.clone())
             .app_data(self.heartbeat.clone())
             .app_data(self.documents.clone())
-            .app_data(self.page.clone());
+            .app_data(self.page.clone())
+            .app_data(self.health.clone());
         mount(config);
     }
 }
@@ -147,6 +151,7 @@ impl Application {
             heartbeat: web::Data::new(Heartbeat(Duration::from_millis(settings.sse_heartbeat_ms))),
             documents: web::Data::new(Documents::new(own_document)),
             page: web::Data::new(Page::new()),
+            health: web::Data::new(UpstreamHealth::default()),
         };
         Ok(Self {
             server,
@@ -166,68 +171,57 @@ impl Application {
     /// Serves until the token is cancelled: then streams end, requests under way are answered, and last
     /// the background tasks stop.
     pub async fn run_until_stopped(self, cancel: CancellationToken) -> anyhow::Result<()> {
-        let background_cancel = CancellationToken::new();
-        let stop_serving = cancel.child_token();
-        let background = self.background(&background_cancel);
+        let Self {
+            server,
+            readiness,
+            state,
+            settings,
+            pool,
+            clock,
+            streams,
+        } = self;
         let parts = ServerParts {
             service: Gateway::NAME,
-            readiness: self.readiness,
+            readiness,
             openapi: ApiDoc::openapi(),
             verifier: None,
             public_paths: &[],
         };
-        let state = self.state;
-        let streams = self.streams;
-        let ending = ferrocart_telemetry::spawn("end-streams", {
-            let (stop_serving, streams) = (stop_serving.clone(), streams.clone());
-            async move {
-                stop_serving.cancelled().await;
-                streams.cancel();
+        let stopping = cancel.clone();
+        let background = {
+            let state = state.clone();
+            move |tasks: &mut Background, stop: CancellationToken| {
+                let feed = state.feed.get_ref().clone();
+                tasks.spawn(
+                    "order-events",
+                    sse::tail(settings.kafka.clone(), feed, stop.clone()),
+                );
+                let documents = state.documents.get_ref().clone();
+                let upstreams = state.edge.upstreams.clone();
+                let period = settings.openapi_refresh();
+                tasks.spawn(
+                    "openapi",
+                    docs::refresh(documents, upstreams, period, stop.clone()),
+                );
+                let (health, upstreams) = (state.health.get_ref().clone(), state.edge.upstreams.clone());
+                tasks.spawn("upstreams", probe(health, upstreams, stop.clone()));
+                tasks.spawn("old-sessions", app::sweep(pool, clock, stop.clone()));
+                tasks.spawn("end-streams", async move {
+                    stopping.cancelled().await;
+                    streams.cancel();
+                    stop.cancelled().await;
+                    Ok(())
+                });
             }
-        });
-        let tasks = ferrocart_telemetry::spawn("background", {
-            let (cancel, stop_serving) = (background_cancel.clone(), stop_serving.clone());
-            async move {
-                let outcome = background.run(cancel).await;
-                // A task that failed takes the service down, so that it is restarted.
-                stop_serving.cancel();
-                outcome
-            }
-        });
-        let served = self
-            .server
-            .run(parts, move |config| state.configure(config), stop_serving)
-            .await;
-        streams.cancel();
-        background_cancel.cancel();
-        ending.abort();
-        served.and(tasks.await?)
-    }
-
-    fn background(&self, cancel: &CancellationToken) -> Background {
-        let mut background = Background::new();
-        background.spawn(
-            "order-events",
-            sse::tail(
-                self.settings.kafka.clone(),
-                self.state.feed.get_ref().clone(),
-                cancel.clone(),
-            ),
-        );
-        background.spawn(
-            "openapi",
-            docs::refresh(
-                self.state.documents.get_ref().clone(),
-                self.state.edge.upstreams.clone(),
-                self.settings.openapi_refresh(),
-                cancel.clone(),
-            ),
-        );
-        background.spawn(
-            "old-sessions",
-            app::sweep(self.pool.clone(), self.clock.clone(), cancel.clone()),
-        );
-        background
+        };
+        run_service(
+            server,
+            parts,
+            move |config| state.configure(config),
+            background,
+            cancel,
+        )
+        .await
     }
 }
 

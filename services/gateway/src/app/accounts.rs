@@ -53,7 +53,7 @@ impl Accounts {
         let hash = self.hasher.hash(password).await?;
         let now = self.clock.now();
         let user = User {
-            user_id: UserId(self.ids.next()),
+            id: UserId(self.ids.next()),
             email,
             name,
             roles,
@@ -84,7 +84,7 @@ impl Accounts {
         let name = PersonName::parse("Administrator")?;
         let roles = UserRoles::one(UserRole::Admin);
         match self.create(email, name, &password, roles).await {
-            Ok(user) => tracing::info!(user.id = %user.user_id, "the first administrator was made"),
+            Ok(user) => tracing::info!(user.id = %user.id, "the first administrator was made"),
             // Another instance was faster.
             Err(ServiceError::EmailTaken) => {}
             Err(error) => return Err(error).context("making the first administrator"),
@@ -177,7 +177,7 @@ impl Accounts {
                     Some(EmailOutcome::Written) => {}
                 }
                 if ends_sessions {
-                    sessions::revoke_all(conn, after.user_id, Revoked::PasswordChanged, now).await?;
+                    sessions::revoke_all(conn, after.id, Revoked::PasswordChanged, now).await?;
                 }
                 Ok(())
             })

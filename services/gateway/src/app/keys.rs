@@ -134,19 +134,18 @@ impl AccessTokens {
     /// The claims of a valid token. Why one is refused helps only those who forge them, so it stands in the
     /// debug log alone; that a token is too old is told, because the holder can do something about it.
     pub(crate) async fn check(&self, token: &str) -> Result<Arc<AccessClaims>, TokenRefused> {
-        let claims = match self.inner.checked.get(token).await {
-            Some(claims) => claims,
-            None => {
-                let claims = Arc::new(self.verify(token).map_err(|error| {
-                    tracing::debug!(error = format!("{error:#}"), "an access token was refused");
-                    TokenRefused::Invalid
-                })?);
-                self.inner
-                    .checked
-                    .insert(token.to_owned(), Arc::clone(&claims))
-                    .await;
-                claims
-            }
+        let claims = if let Some(claims) = self.inner.checked.get(token).await {
+            claims
+        } else {
+            let claims = Arc::new(self.verify(token).map_err(|error| {
+                tracing::debug!(error = format!("{error:#}"), "an access token was refused");
+                TokenRefused::Invalid
+            })?);
+            self.inner
+                .checked
+                .insert(token.to_owned(), Arc::clone(&claims))
+                .await;
+            claims
         };
         if claims.exp <= self.inner.clock.now().timestamp() {
             self.inner.checked.invalidate(token).await;

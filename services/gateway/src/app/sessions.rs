@@ -3,7 +3,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use ferrocart_http_kit::Role;
 use ferrocart_pg_kit::{StoreResultExt, run_tx};
-use ferrocart_types::{Email, SharedClock, SharedIds, Timestamp, UserId};
+use ferrocart_types::{Email, SharedClock, SharedIds, Timestamp};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
@@ -85,7 +85,7 @@ impl Sessions {
         metrics::counter!("logins_total", "result" => "ok").increment(1);
         let session = Session {
             session_id: self.ids.next(),
-            user_id: Some(found.user.user_id),
+            user_id: Some(found.user.id),
         };
         let refresh_token = self.begin(session, self.session_life).await?;
         self.answer(&user_subject(&found.user, session), refresh_token)
@@ -191,7 +191,7 @@ impl Sessions {
 
 fn user_subject(user: &User, session: Session) -> Subject {
     Subject {
-        id: UserId::into(user.user_id),
+        id: user.id.into(),
         roles: user.roles.to_roles(),
         email: Some(user.email.clone()),
         session_id: session.session_id,

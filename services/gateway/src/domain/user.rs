@@ -112,7 +112,7 @@ impl std::fmt::Debug for PersonName {
 /// An account.
 #[derive(Debug, Clone)]
 pub(crate) struct User {
-    pub(crate) user_id: UserId,
+    pub(crate) id: UserId,
     pub(crate) email: Email,
     pub(crate) name: PersonName,
     pub(crate) roles: UserRoles,

@@ -8,6 +8,7 @@ mod headers;
 mod identity;
 mod merge;
 mod mount;
+mod probe;
 mod table;
 mod upstream;
 
@@ -15,5 +16,7 @@ pub use address::Network;
 pub(crate) use gate::{Admitted, Edge, EdgeSettings};
 pub(crate) use identity::InternalTokens;
 pub(crate) use mount::mount;
+pub(crate) use probe::{UpstreamHealth, probe};
+pub use table::public_routes;
 pub(crate) use table::{RULES, Rule, Service, Target, Who};
 pub(crate) use upstream::Upstreams;

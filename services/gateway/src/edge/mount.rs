@@ -1,5 +1,6 @@
 use std::rc::Rc;
 
+use actix_web::guard::fn_guard;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource, Route};
@@ -9,6 +10,9 @@ use super::gate::{Admitted, Edge, gate};
 use super::merge::merge_cart;
 use super::table::{Own, Rule, Target, by_path};
 use crate::routes::{auth, documents, order_events, users};
+
+/// What every service's server answers itself.
+const COMMON: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/openapi.json"];
 
 /// Makes an actix resource of every path of the table, and one of all that is not in it.
 pub(crate) fn mount(config: &mut ServiceConfig) {
@@ -24,7 +28,9 @@ pub(crate) fn mount(config: &mut ServiceConfig) {
     }
     // Unknown paths are limited as well: they are what scanners ask for.
     let nothing: Rc<[&'static Rule]> = Rc::new([]);
-    config.service(web::resource("/{unknown:.*}").wrap(from_fn(move |request, next| {
+    let unknown = web::resource("/{unknown:.*}")
+        .guard(fn_guard(|request| !COMMON.contains(&request.head().uri.path())));
+    config.service(unknown.wrap(from_fn(move |request, next| {
         gate(Rc::clone(&nothing), request, next)
     })));
 }
@@ -58,5 +64,6 @@ fn own(route: Route, endpoint: Own) -> Route {
         Own::OrderEvents => route.to(order_events::stream),
         Own::OpenApi => route.to(documents::openapi),
         Own::Docs => route.to(documents::page),
+        Own::Upstreams => route.to(documents::upstreams),
     }
 }

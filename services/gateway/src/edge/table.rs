@@ -118,6 +118,7 @@ pub(crate) enum Own {
     OrderEvents,
     OpenApi,
     Docs,
+    Upstreams,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,6 +230,7 @@ pub(crate) static RULES: &[Rule] = &[
     own(Verb::Get, "/openapi.json", Own::OpenApi, Anyone),
     own(Verb::Get, "/v1/openapi.json", Own::OpenApi, Anyone),
     own(Verb::Get, "/docs", Own::Docs, Anyone),
+    own(Verb::Get, "/health/upstreams", Own::Upstreams, Anyone),
     own(
         Verb::Get,
         "/v1/orders/{order_id}/events",
@@ -272,6 +274,7 @@ pub(crate) static RULES: &[Rule] = &[
     put("/v1/orders/{order_id}/ship", Order, WAREHOUSE).pace(Pace::Checkout),
     put("/v1/orders/{order_id}/deliver", Order, WAREHOUSE).pace(Pace::Checkout),
     put("/v1/orders/{order_id}/refund", Order, SUPPORT).pace(Pace::Checkout),
+    get("/v1/admin/sagas", Order, SUPPORT),
     // Inventory.
     get("/v1/inventory", Inventory, Anyone),
     post("/v1/inventory", Inventory, MERCHANT),
@@ -309,6 +312,13 @@ pub(crate) static RULES: &[Rule] = &[
     get("/v1/webhooks/endpoints/{endpoint_id}", Notification, MERCHANT),
     delete("/v1/webhooks/endpoints/{endpoint_id}", Notification, MERCHANT),
 ];
+
+/// Method and path of every public call.
+pub fn public_routes() -> impl Iterator<Item = (String, &'static str)> {
+    RULES
+        .iter()
+        .map(|rule| (rule.verb.method().to_string(), rule.path))
+}
 
 /// The rules by path, in the order in which the paths first stand in the table: of two paths that match,
 /// the first wins.
@@ -364,7 +374,7 @@ mod tests {
     fn nothing_that_changes_something_is_open_but_what_must_be() {
         let open: Vec<&str> = RULES
             .iter()
-            .filter(|rule| rule.verb != Verb::Get && matches!(rule.who, Who::Anyone | Who::Unchecked))
+            .filter(|rule| rule.verb != Verb::Get && matches!(rule.who, Anyone | Who::Unchecked))
             .map(|rule| rule.path)
             .collect();
         assert_eq!(

@@ -90,14 +90,14 @@ impl Upstreams {
     }
 
     /// Sends the request, and a GET once more when no connection could be made.
-    pub(crate) async fn send(&self, request: Outgoing<'_>) -> Result<Incoming, Problem> {
+    pub(crate) async fn send(&self, request: Outgoing<'_>) -> Result<Incoming, Unanswered> {
         let service = request.service;
         let upstream = self.services.get(&service).ok_or_else(Problem::internal)?;
         let turn = Arc::clone(&upstream.turns).try_acquire_owned().map_err(|_| {
             metrics::counter!("upstream_shed_total", "service" => service.name()).increment(1);
             Problem::unavailable(service.name(), Duration::from_secs(1))
         })?;
-        let url = self.url(upstream, request.path_and_query)?;
+        let url = target(upstream, request.path_and_query)?;
         let timeout = self.timeout(request.pace);
         let builder = self
             .http
@@ -120,7 +120,7 @@ impl Upstreams {
         }
         match answer {
             Ok(response) => Ok(Incoming { response, turn }),
-            Err(error) => Err(unanswered(service, &error)),
+            Err(error) => Err(Unanswered::Transport(service, error)),
         }
     }
 
@@ -145,22 +145,22 @@ impl Upstreams {
             Pace::Long => self.timeouts.long,
         }
     }
+}
 
-    /// The URL parser resolves `..`, `%2e%2e` and backslashes. A path that does not come out as it went in
-    /// would reach another route than the one that was checked, so it is no path of this API.
-    fn url(&self, upstream: &Upstream, path_and_query: &str) -> Result<Url, Problem> {
-        let no_such_path = || Problem::not_found("NOT_FOUND", "there is nothing at this path".to_owned());
-        let url: Url = format!("{}{path_and_query}", upstream.base_url)
-            .parse()
-            .map_err(|_| no_such_path())?;
-        let path = path_and_query
-            .split_once('?')
-            .map_or(path_and_query, |(path, _)| path);
-        if url.path() == path {
-            Ok(url)
-        } else {
-            Err(no_such_path())
-        }
+/// The URL parser resolves `..`, `%2e%2e` and backslashes. A path that does not come out as it went in
+/// would reach another route than the one that was checked, so it is no path of this API.
+fn target(upstream: &Upstream, path_and_query: &str) -> Result<Url, Problem> {
+    let no_such_path = || Problem::not_found("NOT_FOUND", "there is nothing at this path");
+    let url: Url = format!("{}{path_and_query}", upstream.base_url)
+        .parse()
+        .map_err(|_| no_such_path())?;
+    let path = path_and_query
+        .split_once('?')
+        .map_or(path_and_query, |(path, _)| path);
+    if url.path() == path {
+        Ok(url)
+    } else {
+        Err(no_such_path())
     }
 }
 
@@ -173,6 +173,26 @@ fn base_url(settings: &UpstreamSettings, service: Service) -> &str {
         Service::Order => &settings.order_url,
         Service::Payment => &settings.payment_url,
         Service::Notification => &settings.notification_url,
+    }
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unanswered {
+    /// It was not sent.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+    #[error("{} gave no answer: {1}", .0.name())]
+    Transport(Service, reqwest::Error),
+}
+
+/// On the way to a client; this is where the failure is logged.
+impl From<Unanswered> for Problem {
+    fn from(failure: Unanswered) -> Self {
+        match failure {
+            Unanswered::Refused(problem) => problem,
+            Unanswered::Transport(service, error) => unanswered(service, &error),
+        }
     }
 }
 

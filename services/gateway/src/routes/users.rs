@@ -79,7 +79,7 @@ pub(crate) struct UserAnswer {
 impl From<User> for UserAnswer {
     fn from(user: User) -> Self {
         Self {
-            user_id: user.user_id,
+            user_id: user.id,
             email: user.email,
             name: user.name.as_str().to_owned(),
             roles: user.roles.as_slice().to_vec(),
@@ -127,7 +127,7 @@ pub(crate) async fn register(
     let (name, password) = (name(&body.name)?, password(&body.password)?);
     let user = accounts.register(body.email, name, &password).await?;
     Ok(HttpResponse::Created()
-        .insert_header(("location", format!("/v1/users/{}", user.user_id)))
+        .insert_header(("location", format!("/v1/users/{}", user.id)))
         .json(UserAnswer::from(user)))
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn insert(
         "INSERT INTO users (user_id, email, name, password_hash, roles, version, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (email) DO NOTHING",
     )
-    .bind(user.user_id.as_uuid())
+    .bind(user.id.as_uuid())
     .bind(user.email.as_str())
     .bind(user.name.as_str())
     .bind(password_hash)
@@ -92,7 +92,7 @@ pub(crate) async fn update(
                 version = version + 1
          WHERE user_id = $1 AND version = $2",
     )
-    .bind(before.user_id.as_uuid())
+    .bind(before.id.as_uuid())
     .bind(before.version)
     .bind(after.email.as_str())
     .bind(after.name.as_str())
@@ -126,7 +126,7 @@ fn credentials(row: &PgRow) -> Result<Credentials, StoreError> {
     let created_at: Timestamp = row.try_get("created_at").op("read user")?;
     Ok(Credentials {
         user: User {
-            user_id: UserId(user_id),
+            id: UserId(user_id),
             email: Email::parse(&email).map_err(|error| corrupt("email", error.to_string()))?,
             name: PersonName::parse(&name).map_err(|error| corrupt("name", error.to_string()))?,
             roles: UserRoles::new(roles).ok_or_else(|| corrupt("roles", "there is none".to_owned()))?,
