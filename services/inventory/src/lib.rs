@@ -15,7 +15,7 @@ mod startup;
 pub mod store;
 mod workers;
 
-pub use config::{DEFAULTS, Settings};
+pub use config::{BatcherSettings, DEFAULTS, Settings};
 pub use error::ServiceError;
 pub use startup::{Application, Inventory};
 

@@ -96,6 +96,15 @@ impl Batcher {
             .await
     }
 
+    /// How many requests wait for their batch.
+    pub fn queued(&self) -> usize {
+        let waiting = self
+            .lanes
+            .iter()
+            .map(|lane| lane.max_capacity() - lane.capacity());
+        waiting.sum()
+    }
+
     /// A caller that hangs up drops the waiter: its request is then left out of its batch, or, if the
     /// batch is under way, stands like any other.
     async fn submit<A>(

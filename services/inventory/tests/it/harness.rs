@@ -1,0 +1,259 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrocart_http_kit::{Background, Role};
+use ferrocart_inventory::app::Actor;
+use ferrocart_inventory::batcher::{BatchError, Batcher, Reserve, Tools};
+use ferrocart_inventory::domain::{Ask, HoldSeconds, Lines, Verdict};
+use ferrocart_inventory::{Application, BatcherSettings, Settings};
+use ferrocart_kafka_kit::RelayHandle;
+use ferrocart_test_kit::{Answer, Api, TestEnv};
+use ferrocart_types::{
+    Clock, IdGen, MockClock, OrderId, Quantity, SharedClock, SkuId, SystemClock, SystemIds,
+};
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgPool};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The service on a port of its own, with a clock that the test moves.
+pub(crate) struct Shop {
+    pub(crate) env: TestEnv,
+    /// As the order service.
+    pub(crate) api: Api,
+    pub(crate) merchant: Api,
+    pub(crate) clock: Arc<MockClock>,
+    pub(crate) pool: PgPool,
+    stop: CancellationToken,
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+pub(crate) fn fresh() -> Uuid {
+    SystemIds.next()
+}
+
+pub(crate) fn default_batcher() -> BatcherSettings {
+    BatcherSettings {
+        lanes: 2,
+        batch_max: 512,
+        lane_queue_max: 8_192,
+        answer_timeout_ms: 15_000,
+    }
+}
+
+impl Shop {
+    pub(crate) async fn open() -> Self {
+        Self::open_with(default_batcher()).await
+    }
+
+    pub(crate) async fn open_with(batcher: BatcherSettings) -> Self {
+        let env = TestEnv::new("inventory").await;
+        let settings = Settings {
+            http: env.http(),
+            telemetry: env.telemetry(),
+            auth: env.auth(),
+            pg: env.pg.clone(),
+            kafka: env.kafka.clone(),
+            batcher,
+            hold_seconds_default: 900,
+            sweep_interval_ms: 50,
+        };
+        let telemetry = ferrocart_telemetry::init("inventory", &settings.telemetry).expect("telemetry");
+        // Flushing ends nothing that the next test needs, and there is nothing to flush.
+        std::mem::forget(telemetry);
+        let pool = ferrocart_pg_kit::connect(&settings.pg, "inventory-test").expect("a pool");
+        let clock = MockClock::at(SystemClock.now());
+        let shared: SharedClock = Arc::clone(&clock) as SharedClock;
+        let application = Application::build(settings, shared, Arc::new(SystemIds))
+            .await
+            .expect("the service");
+        let port = application.port().expect("a port");
+        let stop = CancellationToken::new();
+        ferrocart_telemetry::spawn("service", application.run_until_stopped(stop.clone()));
+        let api = Api::new(port);
+        let merchant = api.with_token(env.keys.new_user("inventory", &[Role::Merchant]).1);
+        Self {
+            api: api.with_token(env.keys.service_token("order", "inventory")),
+            merchant,
+            clock,
+            pool,
+            stop,
+            env,
+        }
+    }
+
+    pub(crate) async fn sku(&self, on_hand: i64) -> Uuid {
+        let sku = fresh();
+        let body = json!({"sku_id": sku, "on_hand": on_hand});
+        self.merchant.post("/v1/inventory", body).await.expect(201);
+        sku
+    }
+
+    pub(crate) async fn stock(&self, sku: Uuid) -> Value {
+        self.api
+            .get(&format!("/v1/inventory/{sku}"))
+            .await
+            .expect(200)
+            .json
+    }
+
+    pub(crate) async fn reserve(&self, order: Uuid, items: &[(Uuid, i64)]) -> Answer {
+        self.api
+            .post("/v1/inventory/reserve", reserve_body(order, items))
+            .await
+    }
+
+    /// Reserves and answers the reservation's id.
+    pub(crate) async fn reserved(&self, items: &[(Uuid, i64)]) -> String {
+        let answer = self.reserve(fresh(), items).await.expect(201);
+        text(&answer.json["reservation_id"])
+    }
+
+    pub(crate) async fn command(&self, command: &str, reservation: &str) -> Answer {
+        let body = json!({"reservation_id": reservation});
+        self.api.post(&format!("/v1/inventory/{command}"), body).await
+    }
+
+    pub(crate) async fn reservation(&self, reservation: &str) -> Value {
+        self.api
+            .get(&format!("/v1/inventory/reservations/{reservation}"))
+            .await
+            .expect(200)
+            .json
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.advance(chrono::TimeDelta::seconds(seconds));
+    }
+
+    /// Counters, ledger and open reservations tell the same, for every SKU.
+    pub(crate) async fn audit(&self) {
+        let differing: Vec<(Uuid, i64, i64, i64, i64)> = sqlx::query_as(
+            "SELECT s.sku_id, s.on_hand, l.on_hand, s.reserved, l.reserved
+             FROM stock s LEFT JOIN stock_from_ledger l USING (sku_id)
+             WHERE (s.on_hand, s.reserved) IS DISTINCT FROM (l.on_hand, l.reserved) OR l.version > s.version",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .expect("the audit of the ledger");
+        assert_eq!(differing, [], "counters and ledger differ");
+        let open: Vec<(Uuid, i64, i64)> = sqlx::query_as(
+            "SELECT s.sku_id, s.reserved, COALESCE(o.units, 0)
+             FROM stock s LEFT JOIN (
+                 SELECT l.sku_id, sum(l.units)::bigint AS units
+                 FROM reservations r, UNNEST(r.sku_ids, r.quantities) AS l(sku_id, units)
+                 WHERE r.status IN ('RESERVED', 'CONFIRMED') GROUP BY l.sku_id) o USING (sku_id)
+             WHERE s.reserved <> COALESCE(o.units, 0)",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .expect("the audit of the reservations");
+        assert_eq!(open, [], "counters and open reservations differ");
+    }
+
+    pub(crate) async fn count_reservations(&self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM reservations")
+            .fetch_one(&self.pool)
+            .await
+            .expect("a count")
+    }
+
+    /// A batcher beside the service's own, on the same database.
+    pub(crate) fn batcher(&self, settings: &BatcherSettings) -> OwnBatcher {
+        self.batcher_at(settings, &self.pool.connect_options())
+    }
+
+    pub(crate) fn batcher_at(&self, settings: &BatcherSettings, options: &PgConnectOptions) -> OwnBatcher {
+        let stop = CancellationToken::new();
+        let mut background = Background::new();
+        let tools = Tools {
+            clock: Arc::clone(&self.clock) as SharedClock,
+            ids: Arc::new(SystemIds),
+            relay: RelayHandle::default(),
+        };
+        let batcher = Batcher::start(settings, options, &tools, &mut background, &stop);
+        ferrocart_telemetry::spawn("lanes", background.run(stop.clone()));
+        OwnBatcher { batcher, stop }
+    }
+
+    pub(crate) fn ask(&self, order: Uuid, items: &[(Uuid, i64)]) -> Reserve {
+        let lines: Vec<_> = items
+            .iter()
+            .map(|(sku, units)| (SkuId(*sku), Quantity::new(*units).expect("a quantity")))
+            .collect();
+        Reserve {
+            ask: Ask {
+                order_id: OrderId(order),
+                lines: Lines::sum_up(&lines).expect("lines"),
+                expires_at: self.clock.now() + HoldSeconds::new(900).expect("a hold").as_delta(),
+            },
+            actor: test_actor(),
+        }
+    }
+}
+
+pub(crate) fn test_actor() -> Actor {
+    Actor {
+        name: "test".to_owned(),
+        traceparent: None,
+    }
+}
+
+pub(crate) struct OwnBatcher {
+    pub(crate) batcher: Batcher,
+    stop: CancellationToken,
+}
+
+impl Drop for OwnBatcher {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl OwnBatcher {
+    /// Reserves in a task of its own.
+    pub(crate) fn submit(&self, request: Reserve) -> tokio::task::JoinHandle<Result<Verdict, BatchError>> {
+        let batcher = self.batcher.clone();
+        ferrocart_telemetry::spawn("reserve", async move { batcher.reserve(request).await })
+    }
+}
+
+pub(crate) fn reserve_body(order: Uuid, items: &[(Uuid, i64)]) -> Value {
+    let items: Vec<Value> = items
+        .iter()
+        .map(|(sku, quantity)| json!({"sku_id": sku, "quantity": quantity}))
+        .collect();
+    json!({"order_id": order, "items": items})
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().expect("a string").to_owned()
+}
+
+/// How many backends wait for a lock in this database: the lanes that are held up.
+pub(crate) async fn waiting_backends(pool: &PgPool) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    )
+    .fetch_one(pool)
+    .await
+    .expect("pg_stat_activity")
+}
+
+/// Holds a SKU's row, so that whoever wants it waits.
+pub(crate) async fn hold_row(pool: &PgPool, sku: Uuid) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut held = pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT 1 FROM stock WHERE sku_id = $1 FOR UPDATE")
+        .bind(sku)
+        .execute(&mut *held)
+        .await
+        .expect("the row");
+    held
+}
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,13 @@
+//! The inventory service against real PostgreSQL and Kafka.
+
+#![allow(clippy::missing_panics_doc, reason = "tests panic where they must fail")]
+
+mod batches;
+mod events;
+mod faults;
+mod harness;
+mod lifecycle;
+mod proxy;
+mod races;
+mod refusals;
+mod stock;
