@@ -139,7 +139,7 @@ impl Edge {
             .response
             .bytes()
             .await
-            .map_err(|error| unanswered(service, &error))?;
+            .map_err(|error| unanswered(service.name(), &error))?;
         Ok(WholeAnswer {
             status,
             headers,
@@ -301,7 +301,7 @@ async fn answer(service: Service, incoming: Incoming) -> Result<HttpResponse, Pr
             let body = response
                 .bytes()
                 .await
-                .map_err(|error| unanswered(service, &error))?;
+                .map_err(|error| unanswered(service.name(), &error))?;
             Ok(client.body(body))
         }
         length => {
@@ -309,7 +309,7 @@ async fn answer(service: Service, incoming: Incoming) -> Result<HttpResponse, Pr
                 .bytes_stream()
                 .map_err(move |error| {
                     // The head is with the client already: cutting the connection is all that is left.
-                    unanswered(service, &error);
+                    unanswered(service.name(), &error);
                     std::io::Error::other("the service's answer was cut off")
                 })
                 .inspect(move |_| {

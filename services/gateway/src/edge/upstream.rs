@@ -120,7 +120,10 @@ impl Upstreams {
         }
         match answer {
             Ok(response) => Ok(Incoming { response, turn }),
-            Err(error) => Err(Unanswered::Transport(service, error)),
+            Err(error) => Err(Unanswered::Transport {
+                service: service.name(),
+                error,
+            }),
         }
     }
 
@@ -182,8 +185,11 @@ pub(crate) enum Unanswered {
     /// It was not sent.
     #[error(transparent)]
     Refused(#[from] Problem),
-    #[error("{} gave no answer: {1}", .0.name())]
-    Transport(Service, reqwest::Error),
+    #[error("{service} gave no answer: {error}")]
+    Transport {
+        service: &'static str,
+        error: reqwest::Error,
+    },
 }
 
 /// On the way to a client; this is where the failure is logged.
@@ -191,13 +197,13 @@ impl From<Unanswered> for Problem {
     fn from(failure: Unanswered) -> Self {
         match failure {
             Unanswered::Refused(problem) => problem,
-            Unanswered::Transport(service, error) => unanswered(service, &error),
+            Unanswered::Transport { service, error } => unanswered(service, &error),
         }
     }
 }
 
 /// What a client is told when a service gave no answer, or only the beginning of one.
-pub(crate) fn unanswered(service: Service, error: &reqwest::Error) -> Problem {
+pub(crate) fn unanswered(name: &'static str, error: &reqwest::Error) -> Problem {
     // Without the URL, which carries ids.
     let mut causes = Vec::new();
     let mut cause = std::error::Error::source(error);
@@ -206,7 +212,6 @@ pub(crate) fn unanswered(service: Service, error: &reqwest::Error) -> Problem {
         cause = inner.source();
     }
     let reason = causes.join(": ");
-    let name = service.name();
     tracing::warn!(upstream = name, reason, "a service gave no answer");
     metrics::counter!("upstream_failures_total", "service" => name).increment(1);
     if error.is_timeout() && !error.is_connect() {
