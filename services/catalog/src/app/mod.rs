@@ -1,0 +1,52 @@
+//! The use cases; each owns its transaction.
+
+pub(crate) mod categories;
+pub(crate) mod edit;
+pub(crate) mod import;
+pub(crate) mod reviews;
+pub(crate) mod save;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrocart_kafka_kit::RelayHandle;
+use ferrocart_pg_kit::outbox::{OutboxEvent, Publisher};
+use ferrocart_types::{ProductId, SharedClock, SharedIds};
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+
+use crate::cache::{CategoryCache, ProductCache};
+use crate::domain::{Change, Product, changed};
+
+/// What every use case works with.
+#[derive(Clone)]
+pub(crate) struct Catalog {
+    pub(crate) pool: PgPool,
+    pub(crate) clock: SharedClock,
+    pub(crate) ids: SharedIds,
+    pub(crate) publisher: Publisher,
+    pub(crate) relay: RelayHandle,
+    pub(crate) products: ProductCache,
+    pub(crate) categories: CategoryCache,
+    pub(crate) imports: Arc<Semaphore>,
+    pub(crate) import_idle_timeout: Duration,
+    pub(crate) read_deadline: Duration,
+}
+
+impl Catalog {
+    fn event(&self, product: &Product) -> OutboxEvent {
+        match changed(product) {
+            Change::Upserted(event) => self.publisher.event(&*event),
+            Change::Deleted(event) => self.publisher.event(&event),
+        }
+    }
+
+    /// To be called after the commit: publishes the events at once, and makes readers see the change.
+    async fn committed(&self, changes: &[(ProductId, i64)]) {
+        if changes.is_empty() {
+            return;
+        }
+        self.relay.poke();
+        self.products.changed(changes).await;
+    }
+}

@@ -1,0 +1,20 @@
+//! The read path of products: this process's memory, then Redis, then PostgreSQL.
+//!
+//! - Memory answers for one second at most, so that other replicas' changes show within it.
+//! - One request per product asks further at a time; the others wait for its answer.
+//! - A change made here shows here at once: its version is a floor under which no answer counts.
+//! - Redis holds versions too and never takes an older one for a newer one, so a slow reader cannot
+//!   bring back what a writer has replaced. What a writer could not tell Redis, because it was away,
+//!   the consumer of our own catalog-events tells it later.
+//! - With PostgreSQL away the last known answer is served, marked as stale.
+
+mod breaker;
+mod categories;
+mod products;
+mod rendered;
+mod shared;
+
+pub(crate) use categories::CategoryCache;
+pub(crate) use products::{Answer, ProductCache};
+pub(crate) use rendered::{Found, Rendered};
+pub(crate) use shared::SharedCache;

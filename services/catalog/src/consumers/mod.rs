@@ -1,0 +1,2 @@
+pub(crate) mod cache_repair;
+pub(crate) mod order_delivered;

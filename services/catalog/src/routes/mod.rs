@@ -1,0 +1,55 @@
+//! A file per resource: parse, call, answer.
+
+pub(crate) mod categories;
+mod headers;
+pub(crate) mod import;
+mod lines;
+pub(crate) mod prices;
+pub(crate) mod products;
+pub(crate) mod read;
+pub(crate) mod reviews;
+
+use actix_web::web::{self, ServiceConfig};
+use ferrocart_http_kit::{Caller, Problem, Role};
+
+use crate::app::Catalog;
+use crate::app::edit::Editor;
+
+pub(crate) fn configure(config: &mut ServiceConfig, catalog: &Catalog) {
+    config
+        .app_data(web::Data::new(catalog.clone()))
+        .service(
+            web::resource("/v1/categories")
+                .route(web::get().to(categories::list))
+                .route(web::post().to(categories::create)),
+        )
+        .service(
+            web::resource("/v1/products")
+                .route(web::get().to(read::list))
+                .route(web::post().to(products::create)),
+        )
+        .service(web::resource("/v1/products:batch").route(web::get().to(read::batch)))
+        .service(web::resource("/v1/products:import").route(web::post().to(import::import)))
+        .service(
+            web::resource("/v1/products/{product_id}")
+                .route(web::get().to(read::get))
+                .route(web::put().to(products::replace))
+                .route(web::patch().to(products::merge))
+                .route(web::delete().to(products::archive)),
+        )
+        .service(
+            web::resource("/v1/products/{product_id}/reviews")
+                .route(web::get().to(reviews::list))
+                .route(web::post().to(reviews::create)),
+        )
+        .service(web::resource("/internal/v1/prices").route(web::post().to(prices::prices)));
+}
+
+/// The caller as one who may change the catalog.
+fn editor(caller: &Caller) -> Result<Editor, Problem> {
+    caller.require_any(&[Role::Merchant, Role::Admin])?;
+    Ok(Editor {
+        user_id: caller.user()?.user_id,
+        is_admin: caller.has_role(Role::Admin),
+    })
+}

@@ -1,0 +1,13 @@
+//! The service against its real stores.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod proxy;
+mod support;
+
+mod cache;
+mod events;
+mod import;
+mod paging;
+mod products;
+mod reviews;
