@@ -153,6 +153,14 @@ impl Builder {
             Ports::Free => PortSlot::take().map(|(slot, plan)| (Some(slot), plan))?,
         };
         let bin_dir = self.bin_dir.or_else(default_bin_dir);
+        // Absolute, because the processes run in the stack's folder.
+        let bin_dir = bin_dir
+            .map(|folder| {
+                folder
+                    .canonicalize()
+                    .with_context(|| format!("find {}", folder.display()))
+            })
+            .transpose()?;
         let mut state = State::load(&layout)?.unwrap_or_else(|| State::new(&secrets.stack_id));
         state.owner = match self.lifetime {
             Lifetime::Owned => Some(own_id()?),
