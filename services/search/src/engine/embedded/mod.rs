@@ -160,10 +160,6 @@ impl SearchEngine for EmbeddedEngine {
     }
 
     async fn documents(&self) -> Result<u64, EngineError> {
-        #[expect(
-            clippy::redundant_closure_for_method_calls,
-            reason = "the method by itself is not general enough over lifetimes"
-        )]
         let count = |reading: &Reading<'_>| reading.documents();
         self.read("counting", count).await
     }

@@ -1,0 +1,100 @@
+use ferrocart_test_kit::eventually;
+
+use crate::goods;
+use crate::support::{Shop, product};
+
+#[tokio::test]
+async fn a_restart_goes_on_and_an_emptied_folder_replays() {
+    let mut shop = Shop::open().await;
+    let goods = goods::list(&shop).await;
+    let count = u64::try_from(goods.len()).unwrap();
+    let before = shop
+        .search("sort=price_asc&limit=100&facets=category,brand")
+        .await;
+    let index_id = shop.status().await["index_id"].clone();
+
+    shop.stop().await;
+    // Published while it is away.
+    shop.list(&product("Latecomer")).await;
+    shop.start().await;
+    assert_eq!(shop.status().await["index_id"], index_id);
+    assert!(
+        shop.search("").await["total"].as_u64().unwrap() >= count,
+        "the index was lost"
+    );
+    shop.until("q=latecomer", 1).await;
+    // What was known before the restart is still known by version.
+    let first = goods[0].event.clone();
+    shop.stock(&first.variants[0].sku_id, 77, 1).await;
+    shop.settled().await;
+    let stocked = goods.iter().filter(|good| good.in_stock).count();
+    assert_eq!(shop.search("in_stock=true").await["total"], stocked);
+
+    shop.stop().await;
+    for entry in std::fs::read_dir(shop.folder.path()).unwrap() {
+        std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
+    }
+    shop.start().await;
+    assert_ne!(shop.status().await["index_id"], index_id);
+    shop.until("", count + 1).await;
+    let late = shop.search("q=latecomer").await["items"][0]["product_id"].clone();
+    eventually("the replayed index to equal the first", || async {
+        let mut after = shop
+            .search("sort=price_asc&limit=100&facets=category,brand")
+            .await;
+        let items = after["items"].as_array_mut().unwrap();
+        items.retain(|item| item["product_id"] != late);
+        (after["items"] == before["items"]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_index_tells_how_far_it_is() {
+    let shop = Shop::open().await;
+    shop.anybody().get("/health/ready").await.expect(200);
+    shop.list(&product("Lantern")).await;
+    let status = eventually("the index to catch up", || async {
+        let status = shop.status().await;
+        (status["caught_up"] == true && status["documents"] == 1).then_some(status)
+    })
+    .await;
+    assert_eq!(status["events_behind"], 0);
+}
+
+#[tokio::test]
+async fn answers_are_cached_until_the_next_commit() {
+    let shop = Shop::open().await;
+    shop.list(&product("First Lantern")).await;
+    shop.settled().await;
+    let cached = || async {
+        let answer = shop.ask("q=%20LANTERN%20&facets=brand").await.expect(200);
+        let cached = answer.headers["cache-status"].to_str().unwrap().contains("hit");
+        (cached, answer.json)
+    };
+    let (_, first) = cached().await;
+    let again = eventually("the second answer to come from the cache", || async {
+        let (cached, answer) = cached().await;
+        cached.then_some(answer)
+    })
+    .await;
+    assert_eq!(again, first);
+
+    shop.list(&product("Second Lantern")).await;
+    shop.until("q=lantern&facets=brand", 2).await;
+    shop.until("q=%20LANTERN%20&facets=brand", 2).await;
+}
+
+#[tokio::test]
+async fn without_redis_all_works() {
+    let shop = Shop::open_with(|settings| {
+        settings.redis.redis_url = "redis://127.0.0.1:1/0".to_owned();
+        settings.redis.redis_timeout_ms = 100;
+    })
+    .await;
+    shop.list(&product("Lantern")).await;
+    shop.until("q=lantern", 1).await;
+    let answer = shop.ask("q=lantern").await.expect(200);
+    assert!(answer.headers["cache-status"].to_str().unwrap().contains("miss"));
+    shop.anybody().get("/health/ready").await.expect(200);
+}
