@@ -63,7 +63,7 @@ impl ServiceError {
         match self {
             Self::Problem(problem) => problem.clone(),
             Self::Store(error) => store_problem(error),
-            Self::Batch(error) => batch_problem(error),
+            Self::Batch(error) => batch_problem(*error),
             Self::ProductNotFound(_) => Problem::not_found("PRODUCT_NOT_FOUND", self.to_string()),
             Self::StockExists | Self::OutOfBounds(_) | Self::Refused(Refusal::NotConfirmed) => {
                 Problem::conflict("INVALID_STOCK_STATE", self.to_string())
@@ -105,7 +105,7 @@ fn store_problem(error: &StoreError) -> Problem {
 }
 
 /// The lanes log what went wrong with a batch; here it is only told.
-fn batch_problem(error: &BatchError) -> Problem {
+fn batch_problem(error: BatchError) -> Problem {
     match error {
         BatchError::Overloaded => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -19,7 +19,7 @@ use crate::config::{DEFAULTS, Settings};
 use crate::consumers::OrderCancellations;
 use crate::domain::HoldSeconds;
 use crate::routes::{self, AppState};
-use crate::workers::Sweeper;
+use crate::workers::{Housekeeper, Sweeper};
 use crate::{SERVICE, openapi};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -145,6 +145,11 @@ fn spawn_workers(background: &mut Background, workers: Workers<'_>) {
         interval: Duration::from_millis(settings.sweep_interval_ms),
     };
     background.spawn("sweeper", sweeper.run(cancel.clone()));
+    let housekeeper = Housekeeper {
+        pool: pool.clone(),
+        clock: tools.clock.clone(),
+    };
+    background.spawn("housekeeper", housekeeper.run(cancel.clone()));
 }
 
 /// Without a broker the service still sells: its events wait in the outbox.

@@ -102,7 +102,7 @@ impl<'t> Book<'t> {
             let line = Some(wire_line(reservation, line, version));
             match effect {
                 Effect::Confirmed => {
-                    self.publish(&ReservationConfirmed { line }, actor.traceparent.as_deref())
+                    self.publish(&ReservationConfirmed { line }, actor.traceparent.as_deref());
                 }
                 Effect::Deducted => self.publish(&ReservationDeducted { line }, actor.traceparent.as_deref()),
                 Effect::Released(ReleaseReason::Expired) => {

@@ -150,7 +150,11 @@ impl Lane {
                 }
                 Err(error) => error,
             };
-            let failure = classify(&error);
+            let failure = match classify(&error) {
+                // What was guessed may have been wrong: only rows that were read say that a request is at fault.
+                Failure::Divide if first => Failure::Again,
+                failure => failure,
+            };
             first = false;
             tracing::debug!(kind = K::NAME, size = batch.len(), ?failure, %error, "a batch failed");
             metrics::counter!("inventory_batch_failures_total", "kind" => K::NAME).increment(1);

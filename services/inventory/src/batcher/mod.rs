@@ -28,7 +28,8 @@ use crate::config::BatcherSettings;
 use cache::StockCache;
 use lane::{Job, Lane, Ticket};
 
-pub use moves::{Move, Moved, settle};
+pub(crate) use moves::settle;
+pub use moves::{Move, Moved};
 pub use reserve::Reserve;
 
 /// Why a request got no answer from its batch.

@@ -62,7 +62,7 @@ impl BatchKind for Moves {
 
 /// Carries the commands out on reservations that the caller's transaction has locked; for the sweeper.
 /// Answers how many changed.
-pub async fn settle(
+pub(crate) async fn settle(
     tools: &Tools,
     conn: &mut PgConnection,
     locked: &HashMap<OrderId, Reservation>,

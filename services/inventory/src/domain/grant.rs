@@ -44,7 +44,7 @@ pub enum Verdict {
 /// Grants in order of arrival, each request whole or not at all. `available` has the SKUs that are sold,
 /// and is left with what remains; `known` has the reservations of orders that were here before, and
 /// the granted ones afterwards.
-pub fn grant<'a>(
+pub(crate) fn grant<'a>(
     available: &mut HashMap<SkuId, i64>,
     known: &mut HashMap<OrderId, Reservation>,
     asks: impl IntoIterator<Item = &'a Ask>,
@@ -189,12 +189,7 @@ mod tests {
         }
         let left = stock
             .iter()
-            .map(|(n, _)| {
-                (
-                    *n,
-                    i64::try_from(bag.iter().filter(|unit| *unit == n).count()).unwrap(),
-                )
-            })
+            .map(|(n, _)| (*n, bag.iter().map(|unit| i64::from(unit == n)).sum()))
             .collect();
         (answers, left)
     }

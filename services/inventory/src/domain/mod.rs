@@ -6,7 +6,8 @@ mod lines;
 mod reservation;
 mod stock;
 
-pub use grant::{Ask, Refused, Shortage, Verdict, grant};
+pub(crate) use grant::grant;
+pub use grant::{Ask, Refused, Shortage, Verdict};
 pub use hold::{HoldSeconds, InvalidHold};
 pub use lines::{InvalidLines, Line, Lines};
 pub use reservation::{

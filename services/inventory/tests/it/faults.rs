@@ -134,12 +134,19 @@ async fn answer_lost(sign: &'static [u8], warm_up: bool) {
     let mut expected = 1;
     if warm_up {
         // The first batch reads the stock; the second one can guess it and takes the fast path.
-        own.batcher.reserve(shop.ask(fresh(), &[(sku, 1)])).await.unwrap();
+        own.batcher
+            .reserve(shop.ask(fresh(), &[(sku, 1)]))
+            .await
+            .expect("an answer");
         expected += 1;
     }
     proxy.lose_answer(sign);
     let order = fresh();
-    let verdict = own.batcher.reserve(shop.ask(order, &[(sku, 1)])).await.unwrap();
+    let verdict = own
+        .batcher
+        .reserve(shop.ask(order, &[(sku, 1)]))
+        .await
+        .expect("an answer");
     assert_eq!(proxy.lost(), 1, "the answer was to be lost");
     assert!(
         matches!(&verdict, Verdict::Existing(found) if found.order_id.as_uuid() == order),

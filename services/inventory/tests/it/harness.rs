@@ -68,7 +68,7 @@ impl Shop {
         std::mem::forget(telemetry);
         let pool = ferrocart_pg_kit::connect(&settings.pg, "inventory-test").expect("a pool");
         let clock = MockClock::at(SystemClock.now());
-        let shared: SharedClock = Arc::clone(&clock) as SharedClock;
+        let shared: SharedClock = clock.clone();
         let application = Application::build(settings, shared, Arc::new(SystemIds))
             .await
             .expect("the service");
@@ -172,7 +172,7 @@ impl Shop {
         let stop = CancellationToken::new();
         let mut background = Background::new();
         let tools = Tools {
-            clock: Arc::clone(&self.clock) as SharedClock,
+            clock: self.clock.clone(),
             ids: Arc::new(SystemIds),
             relay: RelayHandle::default(),
         };

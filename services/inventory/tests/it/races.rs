@@ -15,13 +15,11 @@ async fn race_over_http(shop: &Shop, items: impl Fn(usize) -> Vec<(Uuid, i64)>) 
             let (api, body) = (shop.api.clone(), reserve_body(fresh(), &items(buyer)));
             ferrocart_telemetry::spawn("buyer", async move {
                 let answer = api.post("/v1/inventory/reserve", body).await;
-                match answer.status.as_u16() {
-                    201 => 1,
-                    _ => {
-                        answer.expect_problem(409, "INSUFFICIENT_STOCK");
-                        0
-                    }
+                if answer.status == 201 {
+                    return 1;
                 }
+                answer.expect_problem(409, "INSUFFICIENT_STOCK");
+                0
             })
         })
         .collect();

@@ -61,6 +61,12 @@ async fn bad_requests_name_the_field_and_carry_the_code_of_their_kind() {
         let refused = refused.expect_problem(400, code);
         assert_eq!(refused.json["errors"][0]["field"], field, "{body}");
     }
+    assert_eq!(shop.stock(sku).await["reserved"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_ids_in_paths_and_commands_are_refused() {
+    let shop = Shop::open().await;
     for path in ["/v1/inventory/x", "/v1/inventory?sku_ids=x"] {
         shop.api.get(path).await.expect_problem(400, "INVALID_PRODUCT_ID");
     }
@@ -83,7 +89,6 @@ async fn bad_requests_name_the_field_and_carry_the_code_of_their_kind() {
         .post("/v1/inventory", negative)
         .await
         .expect_problem(400, "VALIDATION_ERROR");
-    assert_eq!(shop.stock(sku).await["reserved"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
