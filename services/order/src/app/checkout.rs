@@ -19,8 +19,10 @@ use crate::store::{keys, orders, sagas};
 
 /// How much longer a key is held than its request may take: the request has answered by then.
 const LOCK_MARGIN: Duration = Duration::from_secs(1);
-/// How long a database that fails in the middle may keep a buyer waiting for a second look.
-const PEEK_PATIENCE: Duration = Duration::from_millis(1);
+
+/// How long a cart is waited for whose order is over.
+const CART_PATIENCE: Duration = Duration::from_secs(2);
+const CART_PAUSE: Duration = Duration::from_millis(50);
 
 /// A checkout as it was asked for, checked.
 #[derive(Debug, Clone)]
@@ -151,7 +153,7 @@ impl App {
             Box::pin(async move {
                 match idempotency::claim(conn, &key, id, now, lock_for).await? {
                     // Known a moment ago and forgotten since: keys live for days.
-                    Claim::Fresh => Err(ServiceError::InProgress(PEEK_PATIENCE)),
+                    Claim::Fresh => Err(ServiceError::InProgress(LOCK_MARGIN)),
                     claim => Ok(claim),
                 }
             })
@@ -161,32 +163,37 @@ impl App {
 
     /// The cart's lines at the catalog's prices, if they are the prices that the buyer was shown.
     async fn priced_lines(&self, request: &CheckoutRequest) -> Result<Vec<Line>, ServiceError> {
-        let cart = self
-            .inner
-            .clients
-            .cart
-            .read(request.cart_id)
-            .await?
-            .ok_or(ServiceError::CartEmpty)?;
+        let cart = self.active_cart(request).await?;
         if cart.items.is_empty() {
             return Err(ServiceError::CartEmpty);
-        }
-        if cart.status == CartStatus::CheckedOut {
-            self.require_given_back(request).await?;
         }
         let skus: Vec<SkuId> = cart.items.iter().map(|item| item.sku_id).collect();
         let prices = self.inner.clients.catalog.prices(&skus).await?;
         price(&cart, prices)
     }
 
-    /// A checkout that was cancelled gives its cart back, which the cart service learns from an event: a
-    /// buyer who tries another card at once need not wait for that.
-    async fn require_given_back(&self, request: &CheckoutRequest) -> Result<(), ServiceError> {
-        let mut conn = self.inner.pool.acquire().await?;
-        match orders::newest_status_of_cart(&mut conn, request.customer_id, request.cart_id).await? {
-            Some(Status::Cancelled) => Ok(()),
-            _ => Err(ServiceError::CartCheckedOut),
+    /// A checkout that is over gives its cart back, which the cart service learns from an event: a buyer
+    /// who tries another card at once is not sent away, but waits for that.
+    async fn active_cart(&self, request: &CheckoutRequest) -> Result<Cart, ServiceError> {
+        let patience = Instant::now() + CART_PATIENCE;
+        loop {
+            let cart = self.inner.clients.cart.read(request.cart_id).await?;
+            let cart = cart.ok_or(ServiceError::CartEmpty)?;
+            if cart.status == CartStatus::Active {
+                return Ok(cart);
+            }
+            if Instant::now() >= patience || !self.is_over(request).await? {
+                return Err(ServiceError::CartCheckedOut);
+            }
+            tokio::time::sleep(CART_PAUSE).await;
         }
+    }
+
+    /// Whether the newest order of the cart has come to its end.
+    async fn is_over(&self, request: &CheckoutRequest) -> Result<bool, StoreError> {
+        let mut conn = self.inner.pool.acquire().await?;
+        let status = orders::newest_status_of_cart(&mut conn, request.customer_id, request.cart_id).await?;
+        Ok(status.is_some_and(|status| !matches!(status, Status::Placed | Status::PaymentPending)))
     }
 
     /// Order, lines, idempotency key, saga and OrderPlaced: all or nothing.

@@ -11,6 +11,8 @@ words! {
         PaymentTimeout = "PAYMENT_TIMEOUT",
         /// The reservation was gone before the payment was through.
         ReservationExpired = "RESERVATION_EXPIRED",
+        /// Another order was made of the same cart.
+        CartCheckedOut = "CART_CHECKED_OUT",
         /// Another service gave no answer, however often it was asked.
         DependencyUnavailable = "DEPENDENCY_UNAVAILABLE",
         CustomerRequest = "CUSTOMER_REQUEST",

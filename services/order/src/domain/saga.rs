@@ -62,6 +62,8 @@ impl Kind {
 pub(crate) enum Refusal {
     InsufficientStock,
     Declined,
+    /// Another order has the cart.
+    CartTaken,
     /// The reservation is no longer there to be used.
     Gone,
     Other,
@@ -161,6 +163,8 @@ fn after_reserve(now: Situation, outcome: Outcome) -> Next {
             Next::End(End::Cancelled(CancelReason::InsufficientStock))
         }
         (Outcome::Refused(Refusal::Gone), _) => Next::End(End::Cancelled(CancelReason::ReservationExpired)),
+        // The reservation is made beside the cart's mark, and may stand.
+        (Outcome::Refused(Refusal::CartTaken), _) => Next::Undo(Step::Release, CancelReason::CartCheckedOut),
         (Outcome::Refused(_), _) => Next::End(End::Cancelled(CancelReason::ReservationRefused)),
         // Whether or not there is a reservation: it is undone.
         (Outcome::Done | Outcome::Unknown | Outcome::Waiting, Some(reason)) => {
@@ -236,6 +240,7 @@ mod tests {
         Refused(Refusal),
         Waiting,
         CancelAsked,
+        CartTaken,
         ReservationExpires,
     }
 
@@ -320,7 +325,11 @@ mod tests {
                     _ => world.act(step),
                 },
                 Fault::Waiting if step == Step::Authorize => Outcome::Waiting,
-                Fault::None | Fault::Waiting => world.act(step),
+                Fault::CartTaken if step == Step::Reserve => {
+                    world.act(step);
+                    Outcome::Refused(Refusal::CartTaken)
+                }
+                Fault::None | Fault::CartTaken | Fault::Waiting => world.act(step),
                 Fault::CancelAsked => {
                     cancel = cancel.or((kind == Kind::Checkout).then_some(CancelReason::CustomerRequest));
                     world.act(step)
@@ -363,6 +372,7 @@ mod tests {
             1 => Just(Fault::Refused(Refusal::InsufficientStock)),
             1 => Just(Fault::Refused(Refusal::Declined)),
             1 => Just(Fault::Refused(Refusal::Other)),
+            1 => Just(Fault::CartTaken),
             1 => Just(Fault::Waiting),
             1 => Just(Fault::CancelAsked),
             1 => Just(Fault::ReservationExpires),

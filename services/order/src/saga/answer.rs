@@ -58,6 +58,9 @@ fn cancelled(order: &Order, reason: CancelReason, refused: Option<&Refused>) -> 
             "ORDER_CANCELLED",
             "the order was cancelled while it was being checked out",
         ),
+        CancelReason::CartCheckedOut => {
+            Problem::conflict("CART_CHECKED_OUT", "another order was made of this cart")
+        }
         CancelReason::DependencyUnavailable => Problem::conflict(
             "CHECKOUT_FAILED",
             "a service that the checkout needs gave no answer; nothing was charged",

@@ -10,6 +10,9 @@ use crate::domain::saga::{Outcome, Refusal};
 use crate::domain::{CancelReason, Order, PaymentFact, PaymentStatus, Step};
 use crate::store::sagas::{Refused, Saga};
 
+/// How often a cart is asked to be marked before the order goes on without.
+const MARK_TRIES_MAX: i32 = 3;
+
 /// A step's outcome with what was learnt by it.
 #[derive(Debug, Clone)]
 pub(super) struct Report {
@@ -35,6 +38,13 @@ impl Report {
         Self {
             reservation_id: Some(reservation_id),
             ..Self::of(Outcome::Done)
+        }
+    }
+
+    fn unknown(error: &CallError) -> Self {
+        Self {
+            detail: Some(error.to_string()),
+            ..Self::of(Outcome::Unknown)
         }
     }
 
@@ -96,9 +106,8 @@ impl Performer<'_> {
         self.order.reservation_id().or(self.saga.payload.reservation_id)
     }
 
-    /// The mark keeps the buyer from checking the same cart out twice; it is a courtesy, and made beside
-    /// the reservation: what makes one order of one request is the idempotency key, and the cart goes with
-    /// OrderConfirmed.
+    /// The cart is marked beside the reservation. The mark makes one order of one cart, even where two were
+    /// sent with keys of their own, and lets the cart service empty the cart when the order is confirmed.
     async fn reserve_and_mark_cart(&self) -> Report {
         let (report, marked) = tokio::join!(
             self.reserve(),
@@ -106,10 +115,24 @@ impl Performer<'_> {
                 .cart
                 .mark_checked_out(self.order.cart_id, self.order.id)
         );
-        if let Err(error) = marked {
-            tracing::warn!(%error, "the cart could not be marked as checked out");
+        match marked {
+            Ok(()) => report,
+            // Without stock or an answer from inventory the saga does not go on anyway.
+            Err(_) if report.outcome != Outcome::Done => report,
+            Err(error) if error.code() == Some("CART_CHECKED_OUT") => Report {
+                reservation_id: report.reservation_id,
+                ..Report::failed(&error, Refusal::CartTaken)
+            },
+            Err(error) if self.saga.attempts < MARK_TRIES_MAX => Report {
+                reservation_id: report.reservation_id,
+                ..Report::unknown(&error)
+            },
+            Err(error) => {
+                // A cart that is not emptied is an annoyance; an order that is refused for it is worse.
+                tracing::warn!(%error, "the cart could not be marked as checked out");
+                report
+            }
         }
-        report
     }
 
     async fn reserve(&self) -> Report {
@@ -135,6 +158,7 @@ impl Performer<'_> {
                 Some("INSUFFICIENT_STOCK" | "PRODUCT_NOT_FOUND") => {
                     Report::failed(&error, Refusal::InsufficientStock)
                 }
+                Some("RESERVATION_ALREADY_RELEASED") => Report::failed(&error, Refusal::Gone),
                 _ => Report::failed(&error, Refusal::Other),
             },
         }
