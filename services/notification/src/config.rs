@@ -1,0 +1,107 @@
+use ferrocart_config::{ConfigError, ExposeSecret, SecretString};
+use ferrocart_http_kit::{AuthSettings, HttpSettings};
+use ferrocart_kafka_kit::KafkaSettings;
+use ferrocart_pg_kit::PgSettings;
+use ferrocart_telemetry::TelemetrySettings;
+use lettre::message::Mailbox;
+use lettre::{AsyncSmtpTransport, Tokio1Executor};
+use serde::Deserialize;
+
+/// See `config.default.toml` for what each setting means.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settings {
+    #[serde(flatten)]
+    pub http: HttpSettings,
+    #[serde(flatten)]
+    pub telemetry: TelemetrySettings,
+    #[serde(flatten)]
+    pub auth: AuthSettings,
+    #[serde(flatten)]
+    pub pg: PgSettings,
+    #[serde(flatten)]
+    pub kafka: KafkaSettings,
+    pub mail_transport: MailTransport,
+    pub mail_dir: String,
+    /// Holds the password of the mail account.
+    pub smtp_url: SecretString,
+    pub mail_from: String,
+    pub mail_timeout_ms: u64,
+    pub sender: SenderSettings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTransport {
+    File,
+    Smtp,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct SenderSettings {
+    pub batch_max: u32,
+    pub lease_ms: u64,
+    pub poll_ms: u64,
+    pub backoff_first_ms: u64,
+    pub backoff_max_ms: u64,
+    pub refusals_max: u32,
+    pub give_up_after_hours: u32,
+}
+
+impl Settings {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        match self.mail_transport {
+            MailTransport::File if self.mail_dir.is_empty() => {
+                return Err(ConfigError::rejected(
+                    "mail_dir",
+                    "mail_transport is `file`: a folder is needed",
+                ));
+            }
+            MailTransport::Smtp => {
+                // The parser's own words might repeat the URL, which holds a password.
+                AsyncSmtpTransport::<Tokio1Executor>::from_url(self.smtp_url.expose_secret()).map_err(
+                    |_| ConfigError::rejected("smtp_url", "mail_transport is `smtp`: a URL is needed, such as smtp://host:25 or smtps://user:password@host:465"),
+                )?;
+            }
+            MailTransport::File => {}
+        }
+        self.sender_mailbox()?;
+        self.sender.validate(self.mail_timeout_ms)
+    }
+
+    pub(crate) fn sender_mailbox(&self) -> Result<Mailbox, ConfigError> {
+        self.mail_from.parse().map_err(|_| {
+            ConfigError::rejected(
+                "mail_from",
+                "a mailbox is expected, such as Shop <shop@example.com>",
+            )
+        })
+    }
+}
+
+impl SenderSettings {
+    fn validate(&self, mail_timeout_ms: u64) -> Result<(), ConfigError> {
+        if !(1..=256).contains(&self.batch_max) {
+            return Err(ConfigError::rejected("sender.batch_max", "must be from 1 to 256"));
+        }
+        if mail_timeout_ms == 0 || self.lease_ms < mail_timeout_ms.saturating_mul(2) {
+            return Err(ConfigError::rejected(
+                "sender.lease_ms",
+                "must be at least twice mail_timeout_ms, which must be above 0: a lease that ends while its \
+                 e-mail is under way would send it twice",
+            ));
+        }
+        if self.poll_ms == 0 || self.backoff_first_ms == 0 || self.backoff_max_ms < self.backoff_first_ms {
+            return Err(ConfigError::rejected(
+                "sender.poll_ms, sender.backoff_first_ms, sender.backoff_max_ms",
+                "must be above 0, and the last at least as large as the first",
+            ));
+        }
+        if self.refusals_max == 0 || self.give_up_after_hours == 0 {
+            return Err(ConfigError::rejected(
+                "sender.refusals_max, sender.give_up_after_hours",
+                "must be above 0",
+            ));
+        }
+        Ok(())
+    }
+}

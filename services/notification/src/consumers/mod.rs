@@ -1,0 +1,6 @@
+//! Events that lead to notifications.
+
+mod order_events;
+mod parse;
+
+pub(crate) use order_events::OrderEvents;

@@ -1,0 +1,109 @@
+use std::str::FromStr;
+
+use ferrocart_types::{Email, EventId, NotificationId, OrderId, Timestamp, UserId};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Content;
+
+/// The text names no value of the type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown name")]
+pub(crate) struct UnknownName;
+
+macro_rules! named {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+        pub(crate) enum $name {$(
+            $(#[$doc])*
+            #[serde(rename = $text)]
+            $variant,
+        )+}
+
+        impl $name {
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                match text { $($text => Ok(Self::$variant),)+ _ => Err(UnknownName) }
+            }
+        }
+    };
+}
+
+named! {
+    /// What a notification tells of.
+    Kind {
+        Confirmed = "order_confirmed",
+        Shipped = "order_shipped",
+        Delivered = "order_delivered",
+        Cancelled = "order_cancelled",
+        Refunded = "order_refunded",
+    }
+}
+
+named! {
+    /// How it reaches its reader.
+    Channel {
+        Email = "email",
+    }
+}
+
+named! {
+    Status {
+        /// Not yet handed over; it is tried again until it is.
+        Pending = "PENDING",
+        /// Handed over to the mail server.
+        Sent = "SENT",
+        /// Given up.
+        Failed = "FAILED",
+    }
+}
+
+impl Kind {
+    /// Holds nothing that came from outside but the order's id.
+    pub(crate) fn subject(self, order: OrderId) -> String {
+        let what = match self {
+            Self::Confirmed => "is confirmed",
+            Self::Shipped => "has shipped and is on its way",
+            Self::Delivered => "was delivered",
+            Self::Cancelled => "was cancelled",
+            Self::Refunded => "was refunded",
+        };
+        format!("Your Ferrocart order {what} ({order})")
+    }
+}
+
+/// A notification as an event asks for it.
+#[derive(Debug, Clone)]
+pub(crate) struct NewNotification {
+    pub(crate) notification_id: NotificationId,
+    pub(crate) event_id: EventId,
+    pub(crate) order_id: OrderId,
+    pub(crate) order_sequence: i64,
+    pub(crate) customer_id: UserId,
+    pub(crate) recipient: Email,
+    pub(crate) content: Content,
+    /// The trace of the purchase, in which the e-mail is sent.
+    pub(crate) traceparent: Option<String>,
+    pub(crate) created_at: Timestamp,
+}
+
+/// What its owner sees of a notification.
+#[derive(Debug, Clone)]
+pub(crate) struct Summary {
+    pub(crate) notification_id: NotificationId,
+    pub(crate) order_id: OrderId,
+    pub(crate) kind: Kind,
+    pub(crate) channel: Channel,
+    pub(crate) status: Status,
+    pub(crate) subject: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) sent_at: Option<Timestamp>,
+}

@@ -1,0 +1,245 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::web;
+use anyhow::Context;
+use chrono::TimeDelta;
+use ferrocart_config::ConfigError;
+use ferrocart_contracts::Topic;
+use ferrocart_http_kit::{Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenVerifier};
+use ferrocart_kafka_kit::{Consumer, KafkaSettings, ensure_topics};
+use ferrocart_telemetry::TelemetrySettings;
+use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
+use sqlx::PgPool;
+use sqlx::migrate::{MigrateError, Migrator};
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+
+use crate::config::Settings;
+use crate::consumers::OrderEvents;
+use crate::domain::RetryPolicy;
+use crate::mail::{self, Composer};
+use crate::openapi::Document;
+use crate::routes::{self, State};
+use crate::workers::{Housekeeper, Sender, SenderHandle};
+
+const NAME: &str = "notification";
+const TOPICS: [Topic; 1] = [Topic::Order];
+const DATABASE_RETRY: Duration = Duration::from_millis(500);
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// The binary's view of the service.
+#[derive(Debug)]
+pub struct NotificationService;
+
+impl ServiceMain for NotificationService {
+    const NAME: &'static str = NAME;
+    const DEFAULTS: &'static str = include_str!("../config.default.toml");
+    type Settings = Settings;
+
+    fn validate(settings: &Settings) -> Result<(), ConfigError> {
+        settings.validate()
+    }
+
+    fn telemetry(settings: &Settings) -> &TelemetrySettings {
+        &settings.telemetry
+    }
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        Document::openapi()
+    }
+
+    async fn migrate(settings: Settings) -> anyhow::Result<()> {
+        let pool = ferrocart_pg_kit::connect(&settings.pg, NAME)?;
+        ferrocart_pg_kit::migrate(&pool, &MIGRATOR).await?;
+        Ok(())
+    }
+
+    async fn serve(settings: Settings, cancel: CancellationToken) -> anyhow::Result<()> {
+        Application::build(&settings, Arc::new(SystemClock), Arc::new(SystemIds))?
+            .run_until_stopped(cancel)
+            .await
+    }
+}
+
+/// The service, bound to its port and not yet serving.
+pub struct Application {
+    server: Server,
+    settings: Settings,
+    pool: PgPool,
+    clock: SharedClock,
+    ids: SharedIds,
+}
+
+impl std::fmt::Debug for Application {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Application")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Application {
+    pub fn build(settings: &Settings, clock: SharedClock, ids: SharedIds) -> anyhow::Result<Self> {
+        Ok(Self {
+            server: Server::bind(&settings.http)?,
+            pool: ferrocart_pg_kit::connect(&settings.pg, NAME).context("database_url")?,
+            settings: settings.clone(),
+            clock,
+            ids,
+        })
+    }
+
+    pub fn port(&self) -> anyhow::Result<u16> {
+        self.server.port()
+    }
+
+    /// Serves, consumes and sends until the token is cancelled.
+    pub async fn run_until_stopped(self, cancel: CancellationToken) -> anyhow::Result<()> {
+        let migrated = Arc::new(AtomicBool::new(false));
+        let state = web::Data::new(State {
+            pool: self.pool.clone(),
+        });
+        let parts = ServerParts {
+            service: NAME,
+            readiness: readiness(self.pool.clone(), migrated.clone()),
+            openapi: Document::openapi(),
+            verifier: Some(TokenVerifier::load(NAME, &self.settings.auth)?),
+            public_paths: &[],
+        };
+        let work = Work::new(&self)?;
+
+        let stop_background = CancellationToken::new();
+        let background = ferrocart_telemetry::spawn("background", {
+            let (cancel, stop) = (cancel.clone(), stop_background.clone());
+            async move {
+                let outcome = work.run(&migrated, stop).await;
+                cancel.cancel();
+                outcome
+            }
+        });
+        let served = self
+            .server
+            .run(
+                parts,
+                move |config| {
+                    config.app_data(state.clone());
+                    routes::configure(config);
+                },
+                cancel,
+            )
+            .await;
+        stop_background.cancel();
+        background.await??;
+        served
+    }
+}
+
+fn readiness(pool: PgPool, migrated: Arc<AtomicBool>) -> Readiness {
+    let database = move || {
+        let (pool, migrated) = (pool.clone(), migrated.clone());
+        async move {
+            ferrocart_pg_kit::ping(&pool)
+                .await
+                .map_err(|error| error.to_string())?;
+            if migrated.load(Ordering::Relaxed) {
+                Ok(())
+            } else {
+                Err("migrations are under way".to_owned())
+            }
+        }
+    };
+    Readiness::new(vec![Check::new("postgresql", database)])
+}
+
+/// What runs beside the server.
+struct Work {
+    pool: PgPool,
+    kafka: KafkaSettings,
+    events: OrderEvents,
+    sender: Sender,
+    housekeeper: Housekeeper,
+}
+
+impl Work {
+    fn new(application: &Application) -> anyhow::Result<Self> {
+        let Application {
+            settings,
+            pool,
+            clock,
+            ids,
+            ..
+        } = application;
+        let handle = SenderHandle::default();
+        let mailer = mail::mailer(settings)?;
+        let milliseconds = |ms: u64| TimeDelta::milliseconds(i64::try_from(ms).unwrap_or(i64::MAX));
+        Ok(Self {
+            pool: pool.clone(),
+            kafka: settings.kafka.clone(),
+            events: OrderEvents {
+                pool: pool.clone(),
+                group: NAME,
+                clock: clock.clone(),
+                ids: ids.clone(),
+                sender: handle.clone(),
+            },
+            sender: Sender {
+                pool: pool.clone(),
+                clock: clock.clone(),
+                ids: ids.clone(),
+                handle,
+                mailer: mailer.clone(),
+                composer: Composer::new(settings)?,
+                policy: RetryPolicy::new(&settings.sender),
+                batch_max: settings.sender.batch_max,
+                lease: milliseconds(settings.sender.lease_ms),
+                poll: Duration::from_millis(settings.sender.poll_ms),
+                timeout: Duration::from_millis(settings.mail_timeout_ms),
+            },
+            housekeeper: Housekeeper {
+                pool: pool.clone(),
+                clock: clock.clone(),
+                mailer,
+            },
+        })
+    }
+
+    async fn run(self, migrated: &AtomicBool, cancel: CancellationToken) -> anyhow::Result<()> {
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            outcome = migrate(&self.pool) => outcome?,
+        }
+        migrated.store(true, Ordering::Relaxed);
+        let mut background = Background::new();
+        background.spawn("order-events", consume(self.kafka, self.events, cancel.clone()));
+        background.spawn("sender", self.sender.run(cancel.clone()));
+        background.spawn("housekeeping", self.housekeeper.run(cancel.clone()));
+        background.run(cancel).await
+    }
+}
+
+/// Waits for a database that is not up yet; the service says meanwhile that it is not ready.
+async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    loop {
+        match ferrocart_pg_kit::migrate(pool, &MIGRATOR).await {
+            Ok(()) => return Ok(()),
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
+                if ferrocart_pg_kit::is_unavailable(&error) =>
+            {
+                tracing::warn!(%error, "migrations wait for the database");
+                tokio::time::sleep(DATABASE_RETRY).await;
+            }
+            Err(error) => return Err(error).context("migrations"),
+        }
+    }
+}
+
+async fn consume(kafka: KafkaSettings, events: OrderEvents, cancel: CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        () = cancel.cancelled() => return Ok(()),
+        outcome = ensure_topics(&kafka, Some((NAME, &TOPICS))) => outcome?,
+    }
+    Consumer::new(&kafka, NAME, &TOPICS)?.run(events, cancel).await
+}

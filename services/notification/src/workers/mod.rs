@@ -1,0 +1,7 @@
+//! What runs beside the requests.
+
+mod housekeeping;
+mod sender;
+
+pub(crate) use housekeeping::Housekeeper;
+pub(crate) use sender::{Sender, SenderHandle};

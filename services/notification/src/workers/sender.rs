@@ -1,0 +1,187 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{ExponentialBuilder, Retryable};
+use chrono::TimeDelta;
+use ferrocart_pg_kit::StoreError;
+use ferrocart_types::{NotificationId, SharedClock, SharedIds};
+use futures::future::join_all;
+use rand::Rng;
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::domain::{Kind, Refusal, RetryPolicy, Verdict};
+use crate::mail::{Composer, MailError, Mailer};
+use crate::store::{self, Claimed, Setback, Taken};
+
+/// How long to wait with a database that is away.
+const DATABASE_RETRY: Duration = Duration::from_secs(1);
+
+/// Tells this replica's sender that something is due.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SenderHandle(Arc<Notify>);
+
+impl SenderHandle {
+    /// Call it after the commit. Missing it costs the poll's interval, not the e-mail.
+    pub(crate) fn poke(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Sends what is due. Every replica runs one; a lease keeps them from sending the same.
+pub(crate) struct Sender {
+    pub(crate) pool: PgPool,
+    pub(crate) clock: SharedClock,
+    pub(crate) ids: SharedIds,
+    pub(crate) handle: SenderHandle,
+    pub(crate) mailer: Arc<dyn Mailer>,
+    pub(crate) composer: Composer,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) batch_max: u32,
+    pub(crate) lease: TimeDelta,
+    pub(crate) poll: Duration,
+    pub(crate) timeout: Duration,
+}
+
+impl Sender {
+    /// Ends between two batches, each of which is bounded by the delivery's timeout.
+    pub(crate) async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
+        while !cancel.is_cancelled() {
+            let wait = match self.send_batch().await {
+                Ok(0) => self.poll,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "the sender could not take up work");
+                    DATABASE_RETRY
+                }
+            };
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = self.handle.0.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_batch(&self) -> Result<usize, StoreError> {
+        let (lease, now) = (self.ids.next(), self.clock.now());
+        let taken = store::claim(&self.pool, lease, now, now + self.lease, self.batch_max).await?;
+        let count = taken.len();
+        join_all(taken.into_iter().map(|taken| self.settle(lease, taken))).await;
+        Ok(count)
+    }
+
+    /// Sends one and writes down how it went, within the trace of the purchase.
+    async fn settle(&self, lease: Uuid, taken: Taken) {
+        let id = taken.notification_id;
+        let claimed = match taken.claimed {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::error!(%error, "a stored notification cannot be read");
+                let setback = Setback::GiveUp { refusals: None };
+                let marked = store::set_back(&self.pool, id, lease, &setback, "it cannot be read").await;
+                written(id, "FAILED", marked);
+                return;
+            }
+        };
+        let kind = claimed.content.occasion.kind();
+        let span = tracing::info_span!(
+            "notification.send",
+            notification.id = %id,
+            notification.kind = kind.as_str(),
+            order.id = %claimed.order_id,
+        );
+        if let Some(parent) = &claimed.traceparent {
+            ferrocart_telemetry::set_parent(&span, parent);
+        }
+        let work = async {
+            let started = Instant::now();
+            let outcome = self.send(id, &claimed).await;
+            metrics::histogram!("notification_send_duration_seconds", "transport" => self.mailer.name())
+                .record(started.elapsed());
+            match outcome {
+                Ok(()) => self.sent(id, kind, &claimed).await,
+                Err(error) => self.not_sent(id, lease, &claimed, &error).await,
+            }
+        };
+        work.instrument(span).await;
+    }
+
+    async fn send(&self, id: NotificationId, claimed: &Claimed) -> Result<(), MailError> {
+        let message = self
+            .composer
+            .compose(id, claimed)
+            .map_err(|error| MailError::new(Refusal::Permanent, error.to_string()))?;
+        let delivery = self.mailer.deliver(id, &message);
+        tokio::time::timeout(self.timeout, delivery)
+            .await
+            .unwrap_or_else(|_| Err(MailError::new(Refusal::Unavailable, "no end in time")))
+    }
+
+    async fn sent(&self, id: NotificationId, kind: Kind, claimed: &Claimed) {
+        let now = self.clock.now();
+        // The e-mail is out. Until that is written down a resend threatens: worth some tries.
+        let marked = (|| store::mark_sent(&self.pool, id, now))
+            .retry(ExponentialBuilder::default().with_max_times(5))
+            .await;
+        if written(id, "SENT", marked) {
+            metrics::counter!("notifications_total", "kind" => kind.as_str(), "status" => "SENT")
+                .increment(1);
+            tracing::info!(
+                notification.id = %id,
+                notification.kind = kind.as_str(),
+                order.id = %claimed.order_id,
+                mail.transport = self.mailer.name(),
+                attempts = claimed.tried.attempts,
+                "notification sent"
+            );
+        }
+    }
+
+    async fn not_sent(&self, id: NotificationId, lease: Uuid, claimed: &Claimed, error: &MailError) {
+        let kind = claimed.content.occasion.kind().as_str();
+        let jitter = rand::rng().random_range(0..=1000);
+        let verdict = self
+            .policy
+            .after(error.refusal, claimed.tried, self.clock.now(), jitter);
+        let attempts = claimed.tried.attempts;
+        let (status, setback) = match verdict {
+            Verdict::Retry { at, refusals } => {
+                tracing::warn!(notification.id = %id, attempts, %error, next = %at, "notification not sent yet");
+                ("RETRIED", Setback::Reschedule { at, refusals })
+            }
+            Verdict::GiveUp { refusals } => {
+                tracing::error!(notification.id = %id, attempts, %error, "notification given up");
+                (
+                    "FAILED",
+                    Setback::GiveUp {
+                        refusals: Some(refusals),
+                    },
+                )
+            }
+        };
+        let marked = store::set_back(&self.pool, id, lease, &setback, &error.reason).await;
+        if written(id, status, marked) {
+            metrics::counter!("notifications_total", "kind" => kind, "status" => status).increment(1);
+        }
+    }
+}
+
+/// Whether it was written down. If not, the row comes up again when its lease ends.
+fn written(id: NotificationId, status: &'static str, marked: Result<bool, StoreError>) -> bool {
+    match marked {
+        Ok(true) => true,
+        Ok(false) => {
+            tracing::warn!(notification.id = %id, status, "another replica had taken the notification over");
+            false
+        }
+        Err(error) => {
+            tracing::error!(notification.id = %id, status, %error, "the outcome could not be written down");
+            false
+        }
+    }
+}
