@@ -3,6 +3,7 @@ use ferrocart_http_kit::{AuthSettings, HttpSettings};
 use ferrocart_kafka_kit::KafkaSettings;
 use ferrocart_redis_kit::RedisSettings;
 use ferrocart_telemetry::TelemetrySettings;
+use ferrocart_types::Currency;
 use serde::Deserialize;
 
 /// See `config.default.toml` for what each setting means.
@@ -29,6 +30,7 @@ pub struct CartLimits {
     pub guest_ttl_seconds: u32,
     pub lines_max: u16,
     pub quantity_max: u16,
+    pub currency: Currency,
 }
 
 impl Settings {

@@ -103,6 +103,7 @@ impl Application {
         let state = web::Data::new(State {
             store: store.clone(),
             catalog,
+            currency: settings.cart.currency,
         });
         let parts = ServerParts {
             service: NAME,

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use ferrocart_types::{Money, MoneyError, OrderId, ProductId, Quantity, SkuId};
+use ferrocart_types::{Currency, Money, MoneyError, OrderId, ProductId, Quantity, SkuId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -90,21 +90,19 @@ impl Cart {
         }
     }
 
-    /// `None` for an empty cart.
-    pub(crate) fn subtotal(&self) -> Result<Option<Money>, MoneyError> {
+    /// `if_empty` says in which currency an empty cart costs nothing.
+    pub(crate) fn subtotal(&self, if_empty: Currency) -> Result<Money, MoneyError> {
         let totals = self
             .lines
             .values()
             .map(Line::total)
             .collect::<Result<Vec<_>, _>>()?;
-        Money::sum(totals)
+        Ok(Money::sum(totals)?.unwrap_or(Money::zero(if_empty)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ferrocart_types::Currency;
-
     use super::*;
 
     #[test]
@@ -129,7 +127,7 @@ mod tests {
     #[test]
     fn the_subtotal_is_the_sum_of_the_lines() {
         let mut cart = Cart::empty(CartId::User(Uuid::nil()));
-        assert_eq!(cart.subtotal(), Ok(None));
+        assert_eq!(cart.subtotal(Currency::EUR), Ok(Money::zero(Currency::EUR)));
         for (sku, quantity, price) in [(1, 2, 250), (2, 1, 1_000)] {
             let sku_id = SkuId(Uuid::from_u128(sku));
             let snapshot = Snapshot {
@@ -148,6 +146,6 @@ mod tests {
                 },
             );
         }
-        assert_eq!(cart.subtotal(), Ok(Some(Money::new(1_500, Currency::USD))));
+        assert_eq!(cart.subtotal(Currency::EUR), Ok(Money::new(1_500, Currency::USD)));
     }
 }

@@ -1,4 +1,4 @@
-use ferrocart_types::{Money, OrderId, ProductId, Quantity, SkuId};
+use ferrocart_types::{Currency, Money, OrderId, ProductId, Quantity, SkuId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -30,9 +30,7 @@ pub(crate) struct CartBody {
     /// `user:<uuid>` or `guest:<uuid>`
     cart_id: String,
     items: Vec<CartLineBody>,
-    /// Absent while the cart is empty.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subtotal: Option<Money>,
+    subtotal: Money,
     status: CartStatusBody,
     /// The order of the checkout that is under way.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,11 +39,9 @@ pub(crate) struct CartBody {
     version: u64,
 }
 
-impl TryFrom<Cart> for CartBody {
-    type Error = CartError;
-
-    fn try_from(cart: Cart) -> Result<Self, CartError> {
-        let subtotal = cart.subtotal().map_err(|_| CartError::Total)?;
+impl CartBody {
+    pub(crate) fn new(cart: Cart, if_empty: Currency) -> Result<Self, CartError> {
+        let subtotal = cart.subtotal(if_empty).map_err(|_| CartError::Total)?;
         let (status, order_id) = match cart.status {
             CartStatus::Active => (CartStatusBody::Active, None),
             CartStatus::CheckedOut { order_id } => (CartStatusBody::CheckedOut, Some(order_id)),

@@ -18,7 +18,7 @@ pub(crate) async fn read_any(
     state: web::Data<State>,
 ) -> Result<HttpResponse, CartError> {
     let cart = state.store.read(cart_id(&path)?).await?;
-    Ok(HttpResponse::Ok().json(CartBody::try_from(cart)?))
+    Ok(HttpResponse::Ok().json(state.body(cart)?))
 }
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -43,7 +43,7 @@ pub(crate) async fn mark_checked_out(
         .store
         .mark_checked_out(cart_id(&path)?, body.value.order_id)
         .await?;
-    Ok(HttpResponse::Ok().json(CartBody::try_from(cart)?))
+    Ok(HttpResponse::Ok().json(state.body(cart)?))
 }
 
 fn cart_id(text: &str) -> Result<CartId, Problem> {

@@ -32,7 +32,7 @@ pub(crate) async fn add(
     let AddRequest { sku_id, quantity } = body.value;
     let snapshot = state.catalog.look_up(sku_id).await?;
     let cart = state.store.add(cart, sku_id, quantity, &snapshot).await?;
-    Ok(HttpResponse::Ok().json(CartBody::try_from(cart)?))
+    Ok(HttpResponse::Ok().json(state.body(cart)?))
 }
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -62,7 +62,7 @@ pub(crate) async fn set(
         .store
         .set(cart, sku_id, body.value.quantity, &snapshot)
         .await?;
-    Ok(HttpResponse::Ok().json(CartBody::try_from(cart)?))
+    Ok(HttpResponse::Ok().json(state.body(cart)?))
 }
 
 /// Take a line out.
@@ -78,5 +78,5 @@ pub(crate) async fn remove(
 ) -> Result<HttpResponse, CartError> {
     let cart = own_cart(&caller)?;
     let cart = state.store.remove(cart, parse_id(&path)?).await?;
-    Ok(HttpResponse::Ok().json(CartBody::try_from(cart)?))
+    Ok(HttpResponse::Ok().json(state.body(cart)?))
 }

@@ -7,9 +7,11 @@ mod own;
 
 use actix_web::web::{self, ServiceConfig};
 use ferrocart_http_kit::{Caller, Problem, Role};
+use ferrocart_types::Currency;
 
 use crate::clients::CatalogClient;
-use crate::domain::CartId;
+use crate::domain::{Cart, CartId};
+use crate::error::CartError;
 use crate::store::CartStore;
 
 pub(crate) use dto::{CartBody, CartLineBody, CartStatusBody};
@@ -22,6 +24,13 @@ pub(crate) use own::{__path_clear, __path_merge, __path_read, MergeRequest};
 pub(crate) struct State {
     pub(crate) store: CartStore,
     pub(crate) catalog: CatalogClient,
+    pub(crate) currency: Currency,
+}
+
+impl State {
+    fn body(&self, cart: Cart) -> Result<CartBody, CartError> {
+        CartBody::new(cart, self.currency)
+    }
 }
 
 pub(crate) fn configure(config: &mut ServiceConfig) {

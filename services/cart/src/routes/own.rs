@@ -12,7 +12,7 @@ use crate::error::CartError;
     responses((status = 200, body = CartBody), (status = 401, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(crate) async fn read(caller: Caller, state: web::Data<State>) -> Result<HttpResponse, CartError> {
     let cart = state.store.read(own_cart(&caller)?).await?;
-    Ok(HttpResponse::Ok().json(CartBody::try_from(cart)?))
+    Ok(HttpResponse::Ok().json(state.body(cart)?))
 }
 
 /// Empty your cart.
@@ -21,7 +21,7 @@ pub(crate) async fn read(caller: Caller, state: web::Data<State>) -> Result<Http
         (status = 409, description = "CART_CHECKED_OUT", body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(crate) async fn clear(caller: Caller, state: web::Data<State>) -> Result<HttpResponse, CartError> {
     let cart = state.store.clear(own_cart(&caller)?).await?;
-    Ok(HttpResponse::Ok().json(CartBody::try_from(cart)?))
+    Ok(HttpResponse::Ok().json(state.body(cart)?))
 }
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -49,5 +49,5 @@ pub(crate) async fn merge(
         .guest_session
         .ok_or_else(|| Problem::invalid_field("guest_token", "is not the token of a guest session"))?;
     let cart = state.store.merge(user.user_id.as_uuid(), guest).await?;
-    Ok(HttpResponse::Ok().json(CartBody::try_from(cart)?))
+    Ok(HttpResponse::Ok().json(state.body(cart)?))
 }

@@ -10,7 +10,7 @@ use ferrocart_cart::{Application, CartLimits, Settings};
 use ferrocart_contracts::v1::{Order, OrderCancelled, OrderConfirmed};
 use ferrocart_http_kit::{Role, UserIdentity};
 use ferrocart_test_kit::{Api, TestEnv, TestKeys, eventually};
-use ferrocart_types::{SystemClock, UserId};
+use ferrocart_types::{Currency, SystemClock, UserId};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -53,6 +53,7 @@ impl Shop {
                 guest_ttl_seconds: 100,
                 lines_max: 3,
                 quantity_max: 20,
+                currency: Currency::USD,
             },
         };
         change(&mut settings);
@@ -148,6 +149,10 @@ async fn a_cart_is_filled_changed_and_emptied() {
     let empty = api.get("/v1/cart").await.expect(200);
     assert_eq!(empty.json["cart_id"], format!("user:{id}"));
     assert_eq!(empty.json["items"], json!([]));
+    assert_eq!(
+        empty.json["subtotal"],
+        json!({"amount_minor": 0, "currency": "USD"})
+    );
     let (shoe, hat) = (shop.sku(2_500), shop.sku(100));
     api.post("/v1/cart/items", line(&shoe, 1)).await.expect(200);
     api.post("/v1/cart/items", line(&shoe, 2)).await.expect(200);
