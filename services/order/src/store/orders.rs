@@ -274,7 +274,11 @@ async fn with_parts(conn: &mut PgConnection, rows: Vec<PgRow>) -> Result<Vec<Ord
         .zip(ids)
         .map(|(row, id)| {
             let lines = lines.remove(&id).unwrap_or_default();
-            let history = history.remove(&id).unwrap_or_default();
+            let mut history = history.remove(&id).unwrap_or_default();
+            // The history was read after the order, which may have moved on in between: what was written
+            // after the row that was read is left out. Entries are only ever appended.
+            let sequence: i64 = row.try_get("sequence").op("orders.read")?;
+            history.truncate(usize::try_from(sequence).unwrap_or(usize::MAX));
             order(row, lines, history)
         })
         .collect()
