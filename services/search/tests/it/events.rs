@@ -6,12 +6,12 @@ use crate::support::{Shop, product, variant};
 async fn a_product_is_found_as_it_is() {
     let shop = Shop::open().await;
     let mut lamp = product("Brass Lantern");
-    lamp.brand = "Nordlicht".to_owned();
+    lamp.brand = "Nordlicht".into();
     lamp.category_path = vec!["home".to_owned(), "lamps".to_owned()];
     lamp.variants = vec![variant(4_999), variant(2_500)];
     lamp.rating_hundredths = 425;
     lamp.rating_count = 8;
-    lamp.image_url = "https://images.example.com/lamp.jpg".to_owned();
+    lamp.image_url = "https://images.example.com/lamp.jpg".into();
     shop.list(&lamp).await;
     shop.stock(&lamp.variants[1].sku_id, 3, 1).await;
 
@@ -38,10 +38,10 @@ async fn older_and_repeated_events_change_nothing() {
     lamp.version = 5;
     shop.list(&lamp).await;
     lamp.version = 3;
-    lamp.title = "Third Lantern".to_owned();
+    lamp.title = "Third Lantern".into();
     shop.list(&lamp).await;
     lamp.version = 5;
-    lamp.title = "Another Lantern".to_owned();
+    lamp.title = "Another Lantern".into();
     shop.list(&lamp).await;
     let sku = lamp.variants[0].sku_id.clone();
     shop.stock(&sku, 0, 7).await;

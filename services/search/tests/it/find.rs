@@ -6,6 +6,8 @@ use serde_json::Value;
 use crate::goods::{self, Good, counts};
 use crate::support::{Shop, product};
 
+type Rank<'a> = &'a dyn Fn(&Good) -> i64;
+
 fn ids(answer: &Value) -> Vec<String> {
     let items = answer["items"].as_array().unwrap().iter();
     items
@@ -159,7 +161,7 @@ async fn every_order_visits_each_product_once() {
     let goods = goods::list(&shop).await;
     let by_id: BTreeMap<&str, &Good> = goods.iter().map(|good| (good.id(), good)).collect();
     let lowest = |good: &Good| *good.prices.iter().min().unwrap();
-    let orders: [(&str, &dyn Fn(&Good) -> i64); 4] = [
+    let orders: [(&str, Rank<'_>); 4] = [
         ("price_asc", &lowest),
         ("price_desc", &|good| -lowest(good)),
         ("newest", &|good| -good.created),

@@ -45,21 +45,21 @@ fn good(number: usize) -> Good {
     let n = i64::try_from(number).unwrap();
     let kind = ["Trail Shoe", "Boot", "Lantern"][number % 3];
     let mut event = product(&format!("{kind} {number}"));
-    event.brand = BRANDS[number % 4].to_owned();
+    event.brand = BRANDS[number % 4].into();
     event.category_path = CATEGORIES[number % 3].map(ToOwned::to_owned).to_vec();
     // Several share a price, a rating and a moment, so that ties have to be settled.
     let lowest = 1_000 + (n * 37 % 20) * 100;
     let prices = [lowest + 500 * (n % 2), lowest];
     event.variants = prices.map(variant).to_vec();
     event.rating_hundredths = u32::try_from(n % 6 * 90).unwrap();
-    event.rating_count = u32::from(number % 6 > 0) * 3;
+    event.rating_count = if number.is_multiple_of(6) { 0 } else { 3 };
     let created = 1_750_000_000 + n / 3 * 60;
     event.created_at = Some(timestamp_to_proto(Timestamp::from_timestamp(created, 0).unwrap()));
     Good {
         event,
         prices,
         created,
-        in_stock: number % 5 != 0,
+        in_stock: !number.is_multiple_of(5),
     }
 }
 

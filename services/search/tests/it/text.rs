@@ -4,14 +4,14 @@ use crate::support::{Shop, product};
 async fn shelf() -> Shop {
     let shop = Shop::open().await;
     let mut shoe = product("Waterproof Running Shoe");
-    shoe.brand = "Nordlicht".to_owned();
+    shoe.brand = "Nordlicht".into();
     shoe.category_path = vec!["sports".to_owned(), "trail-shoes".to_owned()];
-    shoe.description = "Keeps feet dry in the rain.".to_owned();
+    shoe.description = "Keeps feet dry in the rain.".into();
     shoe.attributes
         .insert("material".to_owned(), "gore-tex".to_owned());
     let mut jacket = product("Rain Jacket");
-    jacket.brand = "Kestrel".to_owned();
-    jacket.description = "A light jacket to go with a running shoe.".to_owned();
+    jacket.brand = "Kestrel".into();
+    jacket.description = "A light jacket to go with a running shoe.".into();
     jacket
         .attributes
         .insert("waterproof".to_owned(), "true".to_owned());
@@ -19,7 +19,7 @@ async fn shelf() -> Shop {
         .attributes
         .insert("insulated".to_owned(), "false".to_owned());
     let mut coat = product("Winter Coat");
-    coat.description = "Wool.".to_owned();
+    coat.description = "Wool.".into();
     let boat = product("Toy Boat");
     let cafe = product("Café Crème Brûlée Torch");
     for item in [&shoe, &jacket, &coat, &boat, &cafe] {
