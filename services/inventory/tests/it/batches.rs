@@ -1,8 +1,9 @@
 use ferrocart_inventory::BatcherSettings;
 use ferrocart_inventory::batcher::{BatchError, Move, Moved};
-use ferrocart_inventory::domain::{Command, Verdict};
+use ferrocart_inventory::domain::{Command, Counters, Verdict};
+use ferrocart_inventory::store::{self, Changes, StockRow};
 use ferrocart_test_kit::eventually;
-use ferrocart_types::OrderId;
+use ferrocart_types::{Clock, OrderId, SkuId};
 use uuid::Uuid;
 
 use crate::harness::{Shop, default_batcher, fresh, hold_row, test_actor, waiting_backends};
@@ -178,4 +179,35 @@ async fn a_known_sku_is_sold_by_one_statement_and_a_stranger_s_sale_is_noticed()
     ));
     assert_eq!(shop.stock(sku).await["available"], 0);
     shop.audit().await;
+}
+
+/// Even without its ledger rows, whose key would collide, a change from an older version is refused whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_from_an_older_version_changes_nothing() {
+    let shop = Shop::open().await;
+    let sku = SkuId(shop.sku(10).await);
+    let mut conn = shop.pool.acquire().await.unwrap();
+    let newest = store::read_stock(&mut conn, &[sku]).await.unwrap()[&sku];
+    let change = |version: i64| Changes {
+        stock: vec![StockRow {
+            sku,
+            before: Counters { version, ..newest },
+            after: Counters {
+                version: newest.version + 1,
+                reserved: 5,
+                ..newest
+            },
+        }],
+        ..Changes::default()
+    };
+    let now = shop.clock.now();
+    let error = store::apply(&mut conn, &change(newest.version - 1), now)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("rows were as expected"), "{error}");
+    assert_eq!(shop.stock(sku.as_uuid()).await["reserved"], 0);
+    store::apply(&mut conn, &change(newest.version), now)
+        .await
+        .unwrap();
+    assert_eq!(shop.stock(sku.as_uuid()).await["reserved"], 5);
 }

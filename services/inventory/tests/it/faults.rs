@@ -8,7 +8,7 @@ use ferrocart_inventory::domain::{Refused, Verdict};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::harness::{OwnBatcher, PATIENCE, Shop, default_batcher, fresh};
+use crate::harness::{OwnBatcher, PATIENCE, Shop, default_batcher, fresh, hold_row};
 use crate::proxy::Proxy;
 
 /// Ends every other backend of the database again and again.
@@ -178,5 +178,42 @@ async fn a_connection_lost_before_the_commit_is_made_up_for() {
     assert_eq!(proxy.lost(), 1, "the answer was to be lost");
     assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
     assert_eq!(shop.stock(sku).await["reserved"], 1);
+    shop.audit().await;
+}
+
+/// PostgreSQL does not notice that a client is gone while it waits for a row: the statement would be carried
+/// out later, after the lane has read back and answered. The lane must end that backend first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_was_lost_at_work_is_ended_before_the_batch_is_read_back() {
+    let shop = Shop::open().await;
+    let sku = shop.sku(10).await;
+    let proxy = Proxy::before(&shop.pool.connect_options()).await;
+    let own = shop.batcher_at(&default_batcher(), &proxy.options);
+    own.batcher.reserve(shop.ask(fresh(), &[(sku, 1)])).await.unwrap();
+    let held = hold_row(&shop.pool, sku).await;
+    let request = own.submit(shop.ask(fresh(), &[(sku, 1)]));
+    let waiter = |not: i32| {
+        let pool = shop.pool.clone();
+        async move {
+            let waiters: Vec<i32> = sqlx::query_scalar(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+            )
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+            waiters
+                .contains(&not)
+                .then_some(())
+                .map_or_else(|| waiters.first().copied(), |()| None)
+        }
+    };
+    let lost = ferrocart_test_kit::eventually("the lane to wait for the row", || waiter(0)).await;
+    proxy.cut();
+    // While it is still there, `waiter` answers nothing.
+    ferrocart_test_kit::eventually("another backend to wait in its place", || waiter(lost)).await;
+    held.rollback().await.unwrap();
+    let verdict = request.await.unwrap().unwrap();
+    assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
+    assert_eq!(shop.stock(sku).await["reserved"], 2);
     shop.audit().await;
 }

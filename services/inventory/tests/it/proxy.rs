@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// Stands between a lane and PostgreSQL, and can lose one answer: the work is done, and nobody hears.
 pub(crate) struct Proxy {
     pub(crate) options: PgConnectOptions,
     armed: Arc<Mutex<Option<&'static [u8]>>>,
     lost: Arc<AtomicUsize>,
+    cut: watch::Sender<()>,
 }
 
 impl Proxy {
@@ -21,23 +23,37 @@ impl Proxy {
         let armed = Arc::new(Mutex::new(None));
         let lost = Arc::new(AtomicUsize::new(0));
         let (trigger, count) = (Arc::clone(&armed), Arc::clone(&lost));
+        let (cut, is_cut) = watch::channel(());
         ferrocart_telemetry::spawn("proxy", async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(target.clone()).await.expect("PostgreSQL");
                 let (trigger, count) = (Arc::clone(&trigger), Arc::clone(&count));
-                ferrocart_telemetry::spawn("proxied", pass(client, server, trigger, count));
+                let mut is_cut = is_cut.clone();
+                is_cut.mark_unchanged();
+                ferrocart_telemetry::spawn("proxied", async move {
+                    tokio::select! {
+                        () = pass(client, server, trigger, count) => {}
+                        _ = is_cut.changed() => {}
+                    }
+                });
             }
         });
         Self {
             options: options.clone().host("127.0.0.1").port(port),
             armed,
             lost,
+            cut,
         }
     }
 
     /// The next answer in which this stands is lost, and the connection with it.
     pub(crate) fn lose_answer(&self, sign: &'static [u8]) {
         *self.armed.lock().expect("the trigger") = Some(sign);
+    }
+
+    /// Ends the connections there are; new ones pass.
+    pub(crate) fn cut(&self) {
+        self.cut.send_replace(());
     }
 
     pub(crate) fn lost(&self) -> usize {
