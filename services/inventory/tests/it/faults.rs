@@ -192,25 +192,25 @@ async fn a_backend_that_was_lost_at_work_is_ended_before_the_batch_is_read_back(
     own.batcher.reserve(shop.ask(fresh(), &[(sku, 1)])).await.unwrap();
     let held = hold_row(&shop.pool, sku).await;
     let request = own.submit(shop.ask(fresh(), &[(sku, 1)]));
-    let waiter = |not: i32| {
-        let pool = shop.pool.clone();
-        async move {
-            let waiters: Vec<i32> = sqlx::query_scalar(
-                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            )
-            .fetch_all(&pool)
-            .await
-            .unwrap();
-            waiters
-                .contains(&not)
-                .then_some(())
-                .map_or_else(|| waiters.first().copied(), |()| None)
-        }
+    let waiters = || async {
+        let waiters: Vec<i32> = sqlx::query_scalar(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_all(&shop.pool)
+        .await
+        .unwrap();
+        waiters
     };
-    let lost = ferrocart_test_kit::eventually("the lane to wait for the row", || waiter(0)).await;
+    let lost = ferrocart_test_kit::eventually("the lane to wait for the row", || async {
+        waiters().await.first().copied()
+    })
+    .await;
     proxy.cut();
-    // While it is still there, `waiter` answers nothing.
-    ferrocart_test_kit::eventually("another backend to wait in its place", || waiter(lost)).await;
+    let now_waiting = ferrocart_test_kit::eventually("another backend to wait for the row", || async {
+        Some(waiters().await).filter(|waiters| waiters.iter().any(|pid| *pid != lost))
+    })
+    .await;
+    assert!(!now_waiting.contains(&lost), "the lost backend is still at work");
     held.rollback().await.unwrap();
     let verdict = request.await.unwrap().unwrap();
     assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
