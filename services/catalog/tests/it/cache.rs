@@ -1,6 +1,7 @@
 //! The read path: fast, and never wrong for long.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ferrocart_config::ExposeSecret;
@@ -70,6 +71,78 @@ async fn a_change_shows_at_once_here_and_within_a_second_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_began_before_a_change_does_not_hide_it() {
+    let env = Arc::new(TestEnv::new("catalog").await);
+    let catalog = Catalog::start_in(env, |settings| {
+        CLOSED_REDIS.clone_into(&mut settings.redis.redis_url);
+        // So that there is always a read under way.
+        settings.cache.cache_local_ttl_ms = 1;
+    })
+    .await;
+    let merchant = catalog.merchant();
+    let path = format!("/v1/products/{}", new_product(&merchant).await);
+    // Every look at a category takes its time, so that a read under way spans the commit of a change.
+    let pool = catalog.pool().await;
+    for statement in [
+        "ALTER TABLE categories ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE categories FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY slow ON categories USING (pg_sleep(0.2) IS NOT NULL)",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    let anyone = catalog.anonymous();
+    for n in 0..3 {
+        let title = format!("Title {n}");
+        let changed = AtomicBool::new(false);
+        let reader = async {
+            while !changed.load(Ordering::SeqCst) {
+                anyone.get(&path).await.expect(200);
+            }
+        };
+        let writer = async {
+            retitle(&merchant, &path, &title).await;
+            let read = anyone.get(&path).await.expect(200);
+            changed.store(true, Ordering::SeqCst);
+            read
+        };
+        let ((), read) = tokio::join!(reader, writer);
+        assert_eq!(read.json["title"], title.as_str());
+    }
+    catalog.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_not_believed_where_this_process_knows_better() {
+    let catalog = Catalog::start_in(Arc::new(TestEnv::new("catalog").await), |settings| {
+        settings.cache.cache_local_ttl_ms = 1;
+    })
+    .await;
+    let merchant = catalog.merchant();
+    let id = new_product(&merchant).await;
+    let (path, key) = (format!("/v1/products/{id}"), format!("product:{id}"));
+    let anyone = catalog.anonymous();
+    let old = anyone.get(&path).await.expect(200).text;
+    retitle(&merchant, &path, "New").await;
+    let mut redis = redis_of(&catalog.env).await;
+    let batch = format!("/v1/products:batch?ids={id}");
+    for turn in 0..20 {
+        // Reading it right repairs it, so it is broken for each.
+        redis::cmd("HSET")
+            .arg(&[key.as_str(), "version", "1", "body", &old])
+            .query_async::<()>(&mut redis)
+            .await
+            .unwrap();
+        let read = if turn % 2 == 0 {
+            anyone.get(&path).await.expect(200).json
+        } else {
+            anyone.get(&batch).await.expect(200).json["items"][0].clone()
+        };
+        assert_eq!(read["title"], "New", "turn {turn}");
+    }
+    catalog.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn redis_holds_what_was_read_and_a_slow_reader_cannot_bring_back_the_old() {
     let catalog = Catalog::start().await;
     let merchant = catalog.merchant();
@@ -114,7 +187,7 @@ async fn redis_holds_what_was_read_and_a_slow_reader_cannot_bring_back_the_old()
 async fn without_redis_everything_works() {
     let env = Arc::new(TestEnv::new("catalog").await);
     let catalog = Catalog::start_in(env, |settings| {
-        CLOSED_REDIS.clone_into(&mut settings.redis.redis_url)
+        CLOSED_REDIS.clone_into(&mut settings.redis.redis_url);
     })
     .await;
     let merchant = catalog.merchant();

@@ -143,7 +143,7 @@ async fn a_file_is_imported_line_by_line_and_again_without_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_imports_of_one_file_at_once_end_as_one() {
+async fn imports_of_one_file_at_once_end_as_one() {
     let catalog = Catalog::start().await;
     let (_, token) = catalog.env.keys.new_user("catalog", &[Role::Merchant]);
     let merchant = catalog.api.with_token(&token);
@@ -151,20 +151,27 @@ async fn two_imports_of_one_file_at_once_end_as_one() {
     let forth: Vec<String> = (1..=600).map(|n| good(n).to_string()).collect();
     let mut back = forth.clone();
     back.reverse();
-    let (one, two) = tokio::join!(
+    // Two in step, whose transactions always meet, and one the other way round.
+    let (one, two, three) = tokio::join!(
+        import(&catalog, &token, forth.join("\n")),
         import(&catalog, &token, forth.join("\n")),
         import(&catalog, &token, back.join("\n")),
     );
-    let created = |imported: &Imported| imported.summary["created"].as_u64().unwrap();
-    let unchanged = |imported: &Imported| imported.summary["unchanged"].as_u64().unwrap();
+    let all = [&one, &two, &three];
+    let sum = |what: &str| -> u64 {
+        let counts = all
+            .iter()
+            .map(|imported| imported.summary[what].as_u64().unwrap());
+        counts.sum()
+    };
     assert_eq!(
-        created(&one) + created(&two),
-        600,
-        "{} {}",
+        (sum("created"), sum("unchanged")),
+        (600, 1_200),
+        "{} {} {}",
         one.summary,
-        two.summary
+        two.summary,
+        three.summary
     );
-    assert_eq!(unchanged(&one) + unchanged(&two), 600);
     let skus = |imported: &Imported| -> HashMap<String, String> {
         let variants = imported.lines.iter().map(|line| &line["variants"][0]);
         variants
@@ -172,6 +179,7 @@ async fn two_imports_of_one_file_at_once_end_as_one() {
             .collect()
     };
     assert_eq!(skus(&one), skus(&two));
+    assert_eq!(skus(&one), skus(&three));
     let pool = catalog.pool().await;
     let counted: (i64, i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM products), (SELECT count(*) FROM variants), (SELECT max(version) FROM products)",

@@ -213,6 +213,71 @@ async fn an_etag_saves_the_body() {
     catalog.stop().await;
 }
 
+/// Breaks a product.
+type Break = fn(&mut Value);
+
+/// How a product is broken, and what the answer must say of it.
+const BROKEN: [(Break, u16, &str, &str); 13] = [
+    (
+        |p| p["handle"] = json!("No Slug"),
+        400,
+        "VALIDATION_ERROR",
+        "handle",
+    ),
+    (|p| p["title"] = json!(""), 400, "VALIDATION_ERROR", "title"),
+    (
+        |p| p["title"] = json!("a\u{0}b"),
+        400,
+        "VALIDATION_ERROR",
+        "title",
+    ),
+    (
+        |p| p["description"] = json!("x".repeat(20_001)),
+        400,
+        "VALIDATION_ERROR",
+        "description",
+    ),
+    (
+        |p| p["category"] = json!("nowhere"),
+        400,
+        "VALIDATION_ERROR",
+        "category",
+    ),
+    (|p| p["colour"] = json!("red"), 400, "VALIDATION_ERROR", "colour"),
+    (
+        |p| p["attributes"]["a"] = json!([1]),
+        400,
+        "VALIDATION_ERROR",
+        "attributes.a",
+    ),
+    (|p| p["variants"] = json!([]), 400, "VALIDATION_ERROR", "variants"),
+    (
+        |p| p["variants"][0]["price"]["amount_minor"] = json!(1_000_000_000_001_i64),
+        400,
+        "VALIDATION_ERROR",
+        "variants[0].price",
+    ),
+    (
+        |p| p["variants"][0]["price"]["amount_minor"] = json!(9.5),
+        400,
+        "VALIDATION_ERROR",
+        "variants[0].price.amount_minor",
+    ),
+    (
+        |p| p["images"][0]["url"] = json!("ftp://x/y"),
+        400,
+        "VALIDATION_ERROR",
+        "images[0].url",
+    ),
+    (|p| p["handle"] = json!("taken"), 409, "HANDLE_EXISTS", "handle"),
+    (
+        |p| p["variants"][0]["sku"] = json!("TAKEN-42"),
+        409,
+        "SKU_EXISTS",
+        "variants[0].sku",
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_named() {
     let catalog = Catalog::start().await;
@@ -234,68 +299,7 @@ async fn what_is_wrong_is_named() {
         .await
         .expect(201);
 
-    type Break = fn(&mut Value);
-    let cases: [(Break, u16, &str, &str); 13] = [
-        (
-            |p| p["handle"] = json!("No Slug"),
-            400,
-            "VALIDATION_ERROR",
-            "handle",
-        ),
-        (|p| p["title"] = json!(""), 400, "VALIDATION_ERROR", "title"),
-        (
-            |p| p["title"] = json!("a\u{0}b"),
-            400,
-            "VALIDATION_ERROR",
-            "title",
-        ),
-        (
-            |p| p["description"] = json!("x".repeat(20_001)),
-            400,
-            "VALIDATION_ERROR",
-            "description",
-        ),
-        (
-            |p| p["category"] = json!("nowhere"),
-            400,
-            "VALIDATION_ERROR",
-            "category",
-        ),
-        (|p| p["colour"] = json!("red"), 400, "VALIDATION_ERROR", "colour"),
-        (
-            |p| p["attributes"]["a"] = json!([1]),
-            400,
-            "VALIDATION_ERROR",
-            "attributes.a",
-        ),
-        (|p| p["variants"] = json!([]), 400, "VALIDATION_ERROR", "variants"),
-        (
-            |p| p["variants"][0]["price"]["amount_minor"] = json!(1_000_000_000_001_i64),
-            400,
-            "VALIDATION_ERROR",
-            "variants[0].price",
-        ),
-        (
-            |p| p["variants"][0]["price"]["amount_minor"] = json!(9.5),
-            400,
-            "VALIDATION_ERROR",
-            "variants[0].price.amount_minor",
-        ),
-        (
-            |p| p["images"][0]["url"] = json!("ftp://x/y"),
-            400,
-            "VALIDATION_ERROR",
-            "images[0].url",
-        ),
-        (|p| p["handle"] = json!("taken"), 409, "HANDLE_EXISTS", "handle"),
-        (
-            |p| p["variants"][0]["sku"] = json!("TAKEN-42"),
-            409,
-            "SKU_EXISTS",
-            "variants[0].sku",
-        ),
-    ];
-    for (change, status, code, field) in cases {
+    for (change, status, code, field) in BROKEN {
         let mut body = product("fresh", "shoes");
         change(&mut body);
         let answer = merchant
@@ -304,6 +308,12 @@ async fn what_is_wrong_is_named() {
             .expect_problem(status, code);
         assert_eq!(answer.json["errors"][0]["field"], field, "{}", answer.text);
     }
+    catalog.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_named() {
+    let catalog = Catalog::start().await;
     let anyone = catalog.anonymous();
     anyone
         .get("/v1/products/none")
