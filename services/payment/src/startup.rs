@@ -5,7 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 use ferrocart_config::ConfigError;
 use ferrocart_contracts::Topic;
 use ferrocart_http_kit::{Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenVerifier};
-use ferrocart_kafka_kit::{Consumer, Relay, ensure_topics};
+use ferrocart_kafka_kit::{Consumer, KafkaSettings, Relay, ensure_topics};
 use ferrocart_pg_kit::outbox::Publisher;
 use ferrocart_telemetry::TelemetrySettings;
 use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
@@ -26,6 +26,9 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 const NAME: &str = "payment";
 /// They check their caller in another way: the provider signs what it sends.
 const PUBLIC_PATHS: &[&str] = &["/v1/payments/webhook"];
+
+const CONSUMED: &[Topic] = &[Topic::Order];
+const TOPICS_RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub struct Payment;
@@ -169,36 +172,58 @@ fn readiness(payments: &Arc<Payments>) -> Readiness {
     })])
 }
 
+/// Without a broker payments go on: their events wait in the outbox.
 async fn background(
     settings: Settings,
     payments: Arc<Payments>,
     relay: Relay,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
-    let topics = [Topic::Order];
-    tokio::select! {
-        () = cancel.cancelled() => return Ok(()),
-        ready = ensure_topics(&settings.kafka, Some((GROUP, &topics))) => {
-            if let Err(error) = ready {
-                cancel.cancel();
-                return Err(error);
-            }
-        }
-    }
-    let consumer = match Consumer::new(&settings.kafka, GROUP, &topics) {
-        Ok(consumer) => consumer,
-        Err(error) => {
-            cancel.cancel();
-            return Err(error);
-        }
-    };
     let mut tasks = Background::new();
-    tasks.spawn("outbox-relay", relay.run(cancel.clone()));
+    let kafka = settings.kafka;
+    tasks.spawn("outbox-relay", publish(relay, kafka.clone(), cancel.clone()));
     let handler = OrderCancelledHandler {
         payments: Arc::clone(&payments),
     };
-    tasks.spawn("order-events", consumer.run(handler, cancel.clone()));
+    tasks.spawn("order-events", consume(handler, kafka, cancel.clone()));
     let interval = Duration::from_millis(settings.recovery_interval_ms);
     tasks.spawn("recovery", workers::run(payments, interval, cancel.clone()));
     tasks.run(cancel).await
+}
+
+async fn publish(relay: Relay, kafka: KafkaSettings, cancel: CancellationToken) -> anyhow::Result<()> {
+    if topics_ready(&kafka, &cancel).await {
+        relay.run(cancel).await?;
+    }
+    Ok(())
+}
+
+async fn consume(
+    handler: OrderCancelledHandler,
+    kafka: KafkaSettings,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    if topics_ready(&kafka, &cancel).await {
+        Consumer::new(&kafka, GROUP, CONSUMED)?
+            .run(handler, cancel)
+            .await?;
+    }
+    Ok(())
+}
+
+/// `false` when the service ends first.
+async fn topics_ready(kafka: &KafkaSettings, cancel: &CancellationToken) -> bool {
+    loop {
+        let outcome = tokio::select! {
+            () = cancel.cancelled() => return false,
+            outcome = ensure_topics(kafka, Some((GROUP, CONSUMED))) => outcome,
+        };
+        match outcome {
+            Ok(()) => return true,
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "the topics are not ready");
+                tokio::time::sleep(TOPICS_RETRY).await;
+            }
+        }
+    }
 }

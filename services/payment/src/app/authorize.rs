@@ -54,6 +54,7 @@ impl Payments {
                 OperationKind::Authorize,
                 provider_key,
                 None,
+                now,
             )
         };
         let first = operation(fresh.id);
@@ -80,7 +81,7 @@ impl Payments {
         }
         // Recorded before, but the provider was never asked.
         let again = operation(payment.id);
-        operations::start(conn, &again, now, self.lease(now)).await?;
+        operations::start(conn, &again, self.lease(now)).await?;
         Ok(Begun::Drive(again))
     }
 }

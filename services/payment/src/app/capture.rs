@@ -90,8 +90,9 @@ impl Payments {
             OperationKind::Capture,
             provider_key,
             Some(asked_minor),
+            now,
         );
-        operations::start(conn, &operation, now, self.lease(now)).await?;
+        operations::start(conn, &operation, self.lease(now)).await?;
         Ok(Begun::Drive(operation))
     }
 }

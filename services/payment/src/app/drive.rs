@@ -15,6 +15,8 @@ use crate::store::payments::By;
 
 /// How often a request asks for the outcome of its operation before it leaves that to recovery.
 const TRIES_MAX: u32 = 2;
+/// Shorter than the day for which Stripe keeps keys.
+const KEY_LIFE: TimeDelta = TimeDelta::hours(20);
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 /// Short enough that what was under way ends within seconds of the provider's return.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -161,6 +163,12 @@ impl Payments {
                 self.provider.cancel(intent, key).await.map(Some)
             }
             OperationKind::Capture => self.provider.capture(intent, amount_minor, key).await.map(Some),
+            OperationKind::Refund if self.is_too_old(operation) => {
+                tracing::error!(payment.id = %payment.id, operation.id = %operation.id, "a refund is open for too long to be sent again");
+                return Err(ProviderError::Unknown {
+                    reason: "too old to be sent again: people must look".to_owned(),
+                });
+            }
             OperationKind::Refund => {
                 let refund = Refund {
                     operation_id: operation.id,
@@ -190,6 +198,17 @@ impl Payments {
         operation: &OpenOperation,
         payment: &Payment,
     ) -> Result<Answer, ProviderError> {
+        if self.is_too_old(operation) {
+            return match self.provider.find(payment.id).await? {
+                Some(intent) => Ok(Answer {
+                    intent,
+                    refused: None,
+                }),
+                None => Err(ProviderError::Refused {
+                    code: "never_made".to_owned(),
+                }),
+            };
+        }
         let asked = match self.provider.authorize(payment, &operation.provider_key).await {
             // Made under other settings, or a key that answers errors for ever: read back what there is.
             Err(error @ (ProviderError::KeyConflict | ProviderError::Unknown { .. }))
@@ -211,6 +230,11 @@ impl Payments {
                 refused: None,
             }),
         }
+    }
+
+    /// The provider forgets keys after a day. What may have been done before is then never sent again.
+    fn is_too_old(&self, operation: &OpenOperation) -> bool {
+        operation.attempt > 1 && self.clock.now() - operation.created_at > KEY_LIFE
     }
 
     /// The request itself had its effect or was refused, so this failing makes the outcome unknown.

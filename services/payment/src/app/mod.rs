@@ -23,12 +23,12 @@ use chrono::TimeDelta;
 use ferrocart_kafka_kit::RelayHandle;
 use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey};
 use ferrocart_pg_kit::outbox::Publisher;
-use ferrocart_types::{PaymentId, SharedClock, SharedIds, Timestamp};
+use ferrocart_types::{SharedClock, SharedIds, Timestamp};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::domain::{OpenOperation, OperationKind, Payment};
+use crate::domain::{OpenOperation, Payment};
 use crate::error::PaymentError;
 use crate::provider::PaymentProvider;
 use crate::store::payments::{self, By};

@@ -47,6 +47,9 @@ impl Payments {
     }
 
     async fn void_requested(self: &Arc<Self>) -> Result<usize, PaymentError> {
+        if self.provider.closed_for().is_some() {
+            return Ok(0);
+        }
         let mut conn = self.pool.acquire().await?;
         let orders = payments::to_void(&mut conn, BATCH_MAX).await?;
         drop(conn);

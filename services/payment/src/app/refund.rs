@@ -88,8 +88,9 @@ impl Payments {
             OperationKind::Refund,
             format!("refund:{operation_id}"),
             Some(asked_minor),
+            now,
         );
-        operations::start(conn, &operation, now, self.lease(now)).await?;
+        operations::start(conn, &operation, self.lease(now)).await?;
         Ok(Begun::Drive(operation))
     }
 }

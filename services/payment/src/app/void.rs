@@ -95,9 +95,15 @@ impl Payments {
             return Ok(Begun::Done(self.apply(conn, payment.id, None, &seen).await?));
         }
         let provider_key = format!("order:{order}:void");
-        let operation =
-            OpenOperation::first(operation_id, payment.id, OperationKind::Void, provider_key, None);
-        operations::start(conn, &operation, now, self.lease(now)).await?;
+        let operation = OpenOperation::first(
+            operation_id,
+            payment.id,
+            OperationKind::Void,
+            provider_key,
+            None,
+            now,
+        );
+        operations::start(conn, &operation, self.lease(now)).await?;
         Ok(Begun::Drive(operation))
     }
 

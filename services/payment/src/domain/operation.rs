@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ferrocart_types::PaymentId;
+use ferrocart_types::{PaymentId, Timestamp};
 use uuid::Uuid;
 
 /// What is asked of the provider.
@@ -102,6 +102,7 @@ pub struct OpenOperation {
     pub amount_minor: Option<i64>,
     /// Counts the drivers: the fence. An older one's result is not taken.
     pub attempt: i32,
+    pub created_at: Timestamp,
 }
 
 impl OpenOperation {
@@ -112,6 +113,7 @@ impl OpenOperation {
         kind: OperationKind,
         provider_key: String,
         amount_minor: Option<i64>,
+        created_at: Timestamp,
     ) -> Self {
         Self {
             id,
@@ -120,6 +122,7 @@ impl OpenOperation {
             provider_key,
             amount_minor,
             attempt: 1,
+            created_at,
         }
     }
 }

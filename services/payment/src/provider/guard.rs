@@ -2,6 +2,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use super::ProviderError;
 use super::breaker::{Breaker, BreakerSettings};
@@ -63,7 +64,8 @@ impl Guard {
             .admit(Instant::now(), self.call_timeout)
             .map_err(|wait| not_sent("the breaker is open", wait))?;
         let started = Instant::now();
-        let heard = call.await;
+        let span = tracing::info_span!("psp.call", otel.kind = "client", psp.operation = operation);
+        let heard = call.instrument(span).await;
         metrics::histogram!("psp_request_duration_seconds", "operation" => operation)
             .record(started.elapsed());
         match heard {

@@ -23,7 +23,6 @@ pub struct Stored {
 pub async fn start(
     conn: &mut PgConnection,
     operation: &OpenOperation,
-    now: Timestamp,
     leased_until: Timestamp,
 ) -> Result<(), StoreError> {
     let done = sqlx::query(
@@ -31,7 +30,8 @@ pub async fn start(
            attempt, leased_until, next_try_at, created_at)
          VALUES ($1, $2, $3, $4, $5, 'STARTED', $6, $7, $7, $8)
          ON CONFLICT (operation_id) DO UPDATE SET state = 'STARTED', attempt = excluded.attempt, note = NULL,
-           leased_until = excluded.leased_until, next_try_at = excluded.next_try_at, finished_at = NULL
+           leased_until = excluded.leased_until, next_try_at = excluded.next_try_at,
+           created_at = excluded.created_at, finished_at = NULL
          WHERE o.state = 'ABANDONED'",
     )
     .bind(operation.id)
@@ -41,7 +41,7 @@ pub async fn start(
     .bind(operation.amount_minor)
     .bind(operation.attempt)
     .bind(leased_until)
-    .bind(now)
+    .bind(operation.created_at)
     .execute(conn)
     .await
     .op("operations.start")?;
@@ -82,7 +82,7 @@ pub async fn take_over(
     let row = sqlx::query(
         "UPDATE payment_operations SET attempt = attempt + 1, leased_until = $3
          WHERE operation_id = $1 AND state IN ('STARTED', 'UNKNOWN') AND leased_until <= $2
-         RETURNING operation_id, payment_id, kind, provider_key, amount_minor, attempt",
+         RETURNING operation_id, payment_id, kind, provider_key, amount_minor, attempt, created_at",
     )
     .bind(id)
     .bind(now)
@@ -106,7 +106,7 @@ pub async fn take_over_due(
            SELECT operation_id FROM payment_operations
            WHERE state IN ('STARTED', 'UNKNOWN') AND leased_until <= $1 AND next_try_at <= $1
            ORDER BY next_try_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-         RETURNING operation_id, payment_id, kind, provider_key, amount_minor, attempt",
+         RETURNING operation_id, payment_id, kind, provider_key, amount_minor, attempt, created_at",
     )
     .bind(now)
     .bind(leased_until)
@@ -233,5 +233,6 @@ fn open(row: &PgRow) -> Result<OpenOperation, StoreError> {
         provider_key: row.try_get("provider_key").op(OP)?,
         amount_minor: row.try_get("amount_minor").op(OP)?,
         attempt: row.try_get("attempt").op(OP)?,
+        created_at: row.try_get("created_at").op(OP)?,
     })
 }
