@@ -1,5 +1,5 @@
 use actix_web::{HttpResponse, web};
-use ferrocart_http_kit::{Caller, PageQuery, Problem, ProblemBody, Query, Role, encode_cursor, parse_id};
+use ferrocart_http_kit::{Caller, PageQuery, Problem, ProblemBody, Query, Role, encode_cursor};
 use ferrocart_types::{NotificationId, OrderId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -82,7 +82,9 @@ fn whose(caller: &Caller, asked_for: Option<&str>) -> Result<UserId, Problem> {
     let Some(text) = asked_for else {
         return Ok(own);
     };
-    let customer: UserId = parse_id(text)?;
+    let customer: UserId = text
+        .parse()
+        .map_err(|_| Problem::invalid_field("customer_id", "a UUID is expected"))?;
     if customer != own {
         caller.require_any(&[Role::Support, Role::Admin])?;
     }

@@ -1,0 +1,12 @@
+//! The notification service on a real PostgreSQL, a real broker and a mail server that speaks SMTP.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod api;
+mod delivery;
+mod emails;
+mod process;
+mod reader;
+mod smtp;
+mod smtp_server;
+mod support;
