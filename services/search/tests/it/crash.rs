@@ -32,8 +32,8 @@ impl Process {
             .env("KAFKA_TOPIC_PREFIX", &shop.env.kafka.kafka_topic_prefix)
             .env("REDIS_URL", &shop.env.redis.redis_url)
             .env("INDEX_DIR", folder)
-            // Many small commits: many moments to be killed in.
-            .env("INDEX_BATCH_MAX", "3")
+            // Small commits: many moments to be killed in.
+            .env("INDEX_BATCH_MAX", "16")
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
