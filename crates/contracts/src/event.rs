@@ -23,11 +23,6 @@ impl Topic {
         }
     }
 
-    /// Final from the start: adding partitions later would move keys and break their order.
-    pub const fn partitions(self) -> i32 {
-        12
-    }
-
     /// The topic's settings at the broker.
     pub const fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {

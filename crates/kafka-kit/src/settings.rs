@@ -9,6 +9,9 @@ pub struct KafkaSettings {
     pub kafka_brokers: String,
     /// Stands before every topic's and group's name; keeps several platforms on one broker apart.
     pub kafka_topic_prefix: String,
+    /// How many partitions a topic gets that does not exist yet. Final from then on: adding partitions
+    /// later would move keys and break their order.
+    pub kafka_partitions: i32,
 }
 
 impl KafkaSettings {

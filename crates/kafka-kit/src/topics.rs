@@ -34,7 +34,7 @@ pub async fn ensure_topics(settings: &KafkaSettings, group: Option<(&str, &[Topi
         .iter()
         .map(|topic| Wanted {
             name: settings.topic_name(*topic),
-            partitions: topic.partitions(),
+            partitions: settings.kafka_partitions,
             settings: topic.settings(),
         })
         .collect();

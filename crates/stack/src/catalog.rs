@@ -31,7 +31,7 @@ impl Stack {
         .await
         .context("load the sample catalog")?;
         self.change_state(|state| state.catalog_loaded = true)?;
-        let loaded = summary.products_created + summary.products_updated;
+        let loaded = summary.products_created + summary.products_updated + summary.products_unchanged;
         self.end(
             step,
             &format!("{loaded} products with {} variants loaded", summary.skus),

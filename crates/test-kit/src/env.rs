@@ -33,6 +33,9 @@ impl TestEnv {
             kafka: KafkaSettings {
                 kafka_brokers: variable("FERROCART_TEST_KAFKA_BROKERS"),
                 kafka_topic_prefix: format!("t{}.", fresh_uuid().simple()),
+                // More than one, so that order across keys is not there by accident; few, because each
+                // partition costs the broker open files and there are many tests.
+                kafka_partitions: 2,
             },
             service,
         }

@@ -33,7 +33,7 @@ impl EventLog {
             .expect("a consumer");
         let name = format!("{}{topic}", settings.kafka_topic_prefix);
         let mut partitions = TopicPartitionList::new();
-        for partition in 0..topic.partitions() {
+        for partition in 0..settings.kafka_partitions {
             partitions
                 .add_partition_offset(&name, partition, Offset::Beginning)
                 .expect("a partition");

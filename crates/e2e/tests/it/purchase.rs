@@ -48,6 +48,7 @@ async fn topics_tell_the_whole_story(stack: &Stack, order_id: &str, trace_id: &s
     let kafka = KafkaSettings {
         kafka_brokers: stack.kafka_brokers(),
         kafka_topic_prefix: String::new(),
+        kafka_partitions: 12,
     };
     let mut orders = EventLog::open(&kafka, Topic::Order);
     let (_, delivered) = orders

@@ -68,6 +68,8 @@ pub struct Summary {
     pub categories_existing: usize,
     pub products_created: usize,
     pub products_updated: usize,
+    /// They were there already, just so.
+    pub products_unchanged: usize,
     pub skus: usize,
 }
 
@@ -168,6 +170,7 @@ enum ImportLine {
 struct ImportSummary {
     created: usize,
     updated: usize,
+    unchanged: usize,
     failed: usize,
 }
 
@@ -186,6 +189,7 @@ struct ImportedProduct {
 enum ImportStatus {
     Created,
     Updated,
+    Unchanged,
     Failed,
 }
 
@@ -258,15 +262,17 @@ fn imported_stock(
     let last = last.context("the import's answer ended before its summary")?;
     refuse_failures(sent, &lines, last.failed)?;
     ensure!(
-        lines.len() == sent.len() && last.created + last.updated == sent.len(),
-        "{} products sent, {} lines answered, {} created and {} updated",
+        lines.len() == sent.len() && last.created + last.updated + last.unchanged == sent.len(),
+        "{} products sent, {} lines answered, {} created, {} updated and {} unchanged",
         sent.len(),
         lines.len(),
         last.created,
-        last.updated
+        last.updated,
+        last.unchanged
     );
     summary.products_created += last.created;
     summary.products_updated += last.updated;
+    summary.products_unchanged += last.unchanged;
     let mut stock = Vec::new();
     for (product, line) in sent.iter().zip(1..) {
         let imported = lines
@@ -379,6 +385,7 @@ mod tests {
         let summary = ImportSummary {
             created: products.len(),
             updated: 0,
+            unchanged: 0,
             failed: 0,
         };
         lines.push(ImportLine::Summary { summary });
@@ -440,6 +447,7 @@ mod tests {
             summary: ImportSummary {
                 created: 2,
                 updated: 0,
+                unchanged: 0,
                 failed: 1,
             },
         };

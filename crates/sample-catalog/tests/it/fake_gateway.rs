@@ -84,7 +84,7 @@ async fn import(request: HttpRequest, shop: web::Data<Shared>, body: web::Bytes)
             .insert_header(("retry-after", "0"))
             .finish();
     }
-    let (mut lines, mut created, mut updated, mut failed) = (Vec::new(), 0, 0, 0);
+    let (mut lines, mut created, mut unchanged, mut failed) = (Vec::new(), 0, 0, 0);
     for (line, product) in (1..).zip(body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())) {
         let product: Value = serde_json::from_slice(product).unwrap();
         let handle = product["handle"].as_str().unwrap().to_owned();
@@ -105,13 +105,15 @@ async fn import(request: HttpRequest, shop: web::Data<Shared>, body: web::Bytes)
             created += 1;
             "created"
         } else {
-            updated += 1;
-            "updated"
+            unchanged += 1;
+            "unchanged"
         };
         lines.push(json!({"line": line, "status": status, "variants": variants}));
     }
     shop.import_lines.push(lines.len());
-    lines.push(json!({"summary": {"created": created, "updated": updated, "failed": failed}}));
+    lines.push(
+        json!({"summary": {"created": created, "updated": 0, "unchanged": unchanged, "failed": failed}}),
+    );
     let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
     HttpResponse::Ok()
         .content_type("application/x-ndjson")

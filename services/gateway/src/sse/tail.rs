@@ -89,12 +89,18 @@ async fn begin(settings: &KafkaSettings) -> anyhow::Result<Arc<StreamConsumer>> 
 
 fn assign_ends(consumer: &StreamConsumer, topic: &str) -> anyhow::Result<()> {
     let mut places = TopicPartitionList::new();
-    for partition in 0..Topic::Order.partitions() {
+    let metadata = consumer.fetch_metadata(Some(topic), WATERMARK_TIMEOUT)?;
+    let partitions = metadata
+        .topics()
+        .iter()
+        .flat_map(rdkafka::metadata::MetadataTopic::partitions);
+    for partition in partitions.map(rdkafka::metadata::MetadataPartition::id) {
         let (_, end) = consumer
             .fetch_watermarks(topic, partition, WATERMARK_TIMEOUT)
             .with_context(|| format!("the end of {topic}/{partition}"))?;
         places.add_partition_offset(topic, partition, Offset::Offset(end))?;
     }
+    anyhow::ensure!(places.count() > 0, "{topic} does not exist yet");
     consumer.assign(&places).context("assigning partitions")
 }
 

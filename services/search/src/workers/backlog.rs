@@ -88,7 +88,7 @@ impl Observer {
             .set("group.id", format!("{prefix}{group}"))
             .set("allow.auto.create.topics", "false")
             .create()?;
-        let topics = TOPICS.map(|topic| (format!("{prefix}{topic}"), topic.partitions()));
+        let topics = TOPICS.map(|topic| (format!("{prefix}{topic}"), kafka.kafka_partitions));
         Ok(Self {
             consumer,
             topics: topics.to_vec(),
