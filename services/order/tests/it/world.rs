@@ -1,0 +1,409 @@
+//! Cart, catalog, inventory and payment in one small server that keeps their contracts.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Longer than any call's deadline in these tests.
+const TOO_LONG: Duration = Duration::from_millis(1_500);
+
+/// What is to happen to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// 500, and nothing is done.
+    Error,
+    /// Nothing is done, and no answer comes in time.
+    Timeout,
+    /// It is done, and no answer comes in time.
+    Lost,
+    /// It is done, and answered with 504.
+    LostWith504,
+    /// The request arrives twice.
+    Twice,
+    /// It is done, slowly.
+    Slow(Duration),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// cart → its items and the order that has it
+    pub(crate) carts: HashMap<String, (Vec<Value>, Option<String>)>,
+    /// sku → price
+    pub(crate) prices: HashMap<Uuid, i64>,
+    /// sku → what can be reserved
+    pub(crate) stock: HashMap<Uuid, i64>,
+    /// order → its reservation: status and items
+    pub(crate) reservations: HashMap<String, (&'static str, Vec<Value>)>,
+    /// order → its payment: id and status
+    pub(crate) payments: HashMap<String, (Uuid, &'static str)>,
+    /// What the provider was made to do, by order and verb; replays do not count.
+    pub(crate) money_moves: HashMap<(String, &'static str), u32>,
+    pub(crate) calls: Vec<&'static str>,
+    pub(crate) traceparents: Vec<(&'static str, String)>,
+    faults: HashMap<&'static str, VecDeque<Fault>>,
+    always: HashMap<&'static str, Fault>,
+}
+
+#[derive(Clone)]
+pub(crate) struct World {
+    state: Arc<Mutex<State>>,
+    port: u16,
+}
+
+impl World {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let world = Self {
+            state: Arc::default(),
+            port: listener.local_addr().unwrap().port(),
+        };
+        let data = web::Data::new(world.clone());
+        let server =
+            HttpServer::new(move || App::new().app_data(data.clone()).default_service(web::to(serve)))
+                .listen(listener)
+                .unwrap()
+                .workers(1)
+                .disable_signals()
+                .run();
+        ferrocart_telemetry::spawn("world", server);
+        world
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// The next call of that name is to fail so.
+    pub(crate) fn fail(&self, call: &'static str, fault: Fault) {
+        self.lock().faults.entry(call).or_default().push_back(fault);
+    }
+
+    /// Every call of that name is to fail so.
+    pub(crate) fn fail_always(&self, call: &'static str, fault: Fault) {
+        self.lock().always.insert(call, fault);
+    }
+
+    pub(crate) fn heal(&self) {
+        let mut state = self.lock();
+        state.faults.clear();
+        state.always.clear();
+    }
+
+    pub(crate) fn sku(&self, price: i64, stock: i64) -> Uuid {
+        let sku = fresh();
+        let mut state = self.lock();
+        state.prices.insert(sku, price);
+        state.stock.insert(sku, stock);
+        sku
+    }
+
+    pub(crate) fn available(&self, sku: Uuid) -> i64 {
+        self.lock().stock[&sku]
+    }
+
+    pub(crate) fn count(&self, call: &str) -> usize {
+        self.lock().calls.iter().filter(|made| **made == call).count()
+    }
+
+    pub(crate) fn reservation(&self, order: &str) -> Option<&'static str> {
+        self.lock().reservations.get(order).map(|(status, _)| *status)
+    }
+
+    pub(crate) fn payment(&self, order: &str) -> Option<&'static str> {
+        self.lock().payments.get(order).map(|(_, status)| *status)
+    }
+
+    pub(crate) fn money_moves(&self, order: &str, verb: &'static str) -> u32 {
+        self.lock()
+            .money_moves
+            .get(&(order.to_owned(), verb))
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests need fresh ids")]
+pub(crate) fn fresh() -> Uuid {
+    Uuid::now_v7()
+}
+
+async fn serve(world: web::Data<World>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
+    assert!(
+        request.headers().contains_key("authorization"),
+        "a call without a token"
+    );
+    let path = request.path().to_owned();
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let call = name_of(&path, request.method().as_str());
+    let fault = {
+        let mut state = world.lock();
+        state.calls.push(call);
+        if let Some(traceparent) = request.headers().get("traceparent") {
+            state
+                .traceparents
+                .push((call, traceparent.to_str().unwrap().to_owned()));
+        }
+        let next = state.faults.get_mut(call).and_then(VecDeque::pop_front);
+        next.or_else(|| state.always.get(call).copied())
+    };
+    let act = || world.lock().act(call, &path, &body);
+    match fault {
+        None => act(),
+        Some(Fault::Error) => problem(500, "INTERNAL_ERROR", &json!({ "retryable": true })),
+        Some(Fault::Timeout) => {
+            tokio::time::sleep(TOO_LONG).await;
+            problem(503, "TOO_LATE", &json!({}))
+        }
+        Some(Fault::Lost) => {
+            act();
+            tokio::time::sleep(TOO_LONG).await;
+            problem(503, "TOO_LATE", &json!({}))
+        }
+        Some(Fault::LostWith504) => {
+            act();
+            problem(504, "PAYMENT_OUTCOME_UNKNOWN", &json!({ "retryable": true }))
+        }
+        Some(Fault::Twice) => {
+            act();
+            act()
+        }
+        Some(Fault::Slow(wait)) => {
+            tokio::time::sleep(wait).await;
+            act()
+        }
+    }
+}
+
+fn name_of(path: &str, method: &str) -> &'static str {
+    let last = path.rsplit('/').next().unwrap();
+    match last {
+        "prices" => "prices",
+        "checked-out" => "mark",
+        "reserve" => "reserve",
+        "confirm" => "confirm",
+        "release" => "release",
+        "deduct" => "deduct",
+        "capture" => "capture",
+        "void" => "void",
+        "refund" => "refund",
+        "payments" => "authorize",
+        _ if path.starts_with("/internal/v1/carts/") => "cart",
+        _ if path.starts_with("/internal/v1/payments/by-order/") && method == "GET" => "payment",
+        _ => panic!("no neighbour serves {method} {path}"),
+    }
+}
+
+fn problem(status: u16, code: &str, extra: &Value) -> HttpResponse {
+    let mut body = json!({
+        "type": "x", "title": "x", "status": status, "detail": code, "code": code,
+        "retryable": false, "trace_id": null,
+    });
+    for (key, value) in extra.as_object().unwrap() {
+        body[key] = value.clone();
+    }
+    HttpResponse::build(actix_web::http::StatusCode::from_u16(status).unwrap()).json(body)
+}
+
+impl State {
+    fn act(&mut self, call: &'static str, path: &str, body: &Value) -> HttpResponse {
+        let parts: Vec<&str> = path.split('/').collect();
+        match call {
+            "cart" => self.cart(parts[4]),
+            "mark" => self.mark(parts[4], body),
+            "prices" => self.prices(body),
+            "reserve" => self.reserve(body),
+            "confirm" | "release" | "deduct" => self.change_reservation(call, body),
+            "authorize" => self.authorize(body),
+            "payment" => self.payment(parts[5]),
+            _ => self.change_payment(call, parts[5]),
+        }
+    }
+
+    fn cart(&self, cart: &str) -> HttpResponse {
+        let Some((items, order)) = self.carts.get(cart) else {
+            return HttpResponse::Ok()
+                .json(json!({ "cart_id": cart, "items": [], "status": "ACTIVE", "version": 0 }));
+        };
+        let status = if order.is_some() { "CHECKED_OUT" } else { "ACTIVE" };
+        HttpResponse::Ok().json(json!({ "cart_id": cart, "items": items, "status": status, "version": 1 }))
+    }
+
+    fn mark(&mut self, cart: &str, body: &Value) -> HttpResponse {
+        let order = body["order_id"].as_str().unwrap().to_owned();
+        let Some((_, holder)) = self.carts.get_mut(cart) else {
+            return HttpResponse::Ok().json(json!({}));
+        };
+        match holder {
+            Some(other) if *other != order => problem(409, "CART_CHECKED_OUT", &json!({})),
+            _ => {
+                *holder = Some(order);
+                HttpResponse::Ok().json(json!({}))
+            }
+        }
+    }
+
+    fn prices(&self, body: &Value) -> HttpResponse {
+        let items: Vec<Value> = body["sku_ids"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|sku| {
+                let price = self.prices.get(&sku.as_str()?.parse().ok()?)?;
+                Some(json!({
+                    "sku_id": sku, "product_id": fresh(), "merchant_id": fresh(), "sku": "SKU", "title": "Thing",
+                    "options": {}, "price": { "amount_minor": price, "currency": "USD" }, "status": "active",
+                }))
+            })
+            .collect();
+        HttpResponse::Ok().json(json!({ "items": items }))
+    }
+
+    /// The reservation's id is the order's: enough for a fake, and easy to find again.
+    fn reservation_body(order: &str, status: &str) -> Value {
+        json!({ "reservation_id": order, "order_id": order, "status": status, "expires_at": null, "items": [] })
+    }
+
+    fn reserve(&mut self, body: &Value) -> HttpResponse {
+        let order = body["order_id"].as_str().unwrap();
+        match self.reservations.get(order) {
+            Some(("RELEASED", _)) => return problem(409, "RESERVATION_ALREADY_RELEASED", &json!({})),
+            Some((status, _)) => return HttpResponse::Created().json(Self::reservation_body(order, status)),
+            None => {}
+        }
+        let items = body["items"].as_array().unwrap();
+        let short: Vec<Value> = items
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| self.stock[&sku(item)] < item["quantity"].as_i64().unwrap())
+            .map(|(index, item)| {
+                let reason = format!(
+                    "{}: {} requested, {} available",
+                    sku(item),
+                    item["quantity"],
+                    self.stock[&sku(item)]
+                );
+                json!({ "field": format!("items[{index}].sku_id"), "reason": reason })
+            })
+            .collect();
+        if !short.is_empty() {
+            return problem(409, "INSUFFICIENT_STOCK", &json!({ "errors": short }));
+        }
+        for item in items {
+            *self.stock.get_mut(&sku(item)).unwrap() -= item["quantity"].as_i64().unwrap();
+        }
+        self.reservations
+            .insert(order.to_owned(), ("RESERVED", items.clone()));
+        HttpResponse::Created().json(Self::reservation_body(order, "RESERVED"))
+    }
+
+    /// Units go back on sale.
+    pub(crate) fn release(&mut self, order: &str) {
+        let (status, items) = self.reservations.get_mut(order).unwrap();
+        if matches!(*status, "RESERVED" | "CONFIRMED") {
+            *status = "RELEASED";
+            for item in items.clone() {
+                *self.stock.get_mut(&sku(&item)).unwrap() += item["quantity"].as_i64().unwrap();
+            }
+        }
+    }
+
+    fn change_reservation(&mut self, verb: &str, body: &Value) -> HttpResponse {
+        let order = body["reservation_id"].as_str().unwrap();
+        let Some((status, _)) = self.reservations.get_mut(order) else {
+            return problem(404, "RESERVATION_NOT_FOUND", &json!({}));
+        };
+        let next = match (verb, *status) {
+            ("confirm", "RESERVED" | "CONFIRMED") => "CONFIRMED",
+            ("deduct", "CONFIRMED" | "DEDUCTED") => "DEDUCTED",
+            ("deduct", "RESERVED") => return problem(409, "INVALID_STOCK_STATE", &json!({})),
+            ("confirm" | "deduct", "RELEASED") => {
+                return problem(409, "RESERVATION_ALREADY_RELEASED", &json!({}));
+            }
+            ("release", "DEDUCTED") | ("confirm", _) => {
+                return problem(409, "RESERVATION_ALREADY_DEDUCTED", &json!({}));
+            }
+            _ => "RELEASED",
+        };
+        if next == "RELEASED" {
+            self.release(order);
+        } else {
+            *status = next;
+        }
+        HttpResponse::Ok().json(Self::reservation_body(order, next))
+    }
+
+    fn moved(&mut self, order: &str, verb: &'static str) {
+        *self.money_moves.entry((order.to_owned(), verb)).or_default() += 1;
+    }
+
+    fn authorize(&mut self, body: &Value) -> HttpResponse {
+        let order = body["order_id"].as_str().unwrap();
+        if !self.payments.contains_key(order) {
+            let status = match body["payment_method"].as_str().unwrap() {
+                "pm_declined" => "DECLINED",
+                "pm_3ds" => "REQUIRES_ACTION",
+                _ => "AUTHORIZED",
+            };
+            self.moved(order, "authorize");
+            self.payments.insert(order.to_owned(), (fresh(), status));
+        }
+        let (id, status) = self.payments[order];
+        match status {
+            "DECLINED" => problem(
+                402,
+                "PAYMENT_DECLINED",
+                &json!({ "decline_code": "generic_decline", "payment_id": id }),
+            ),
+            "VOIDED" => problem(409, "INVALID_TRANSITION", &json!({})),
+            _ => {
+                HttpResponse::Created().json(json!({ "payment_id": id, "order_id": order, "status": status }))
+            }
+        }
+    }
+
+    fn payment(&self, order: &str) -> HttpResponse {
+        match self.payments.get(order) {
+            Some((id, status)) => {
+                HttpResponse::Ok().json(json!({ "payment_id": id, "order_id": order, "status": status }))
+            }
+            None => problem(404, "PAYMENT_NOT_FOUND", &json!({})),
+        }
+    }
+
+    fn change_payment(&mut self, verb: &'static str, order: &str) -> HttpResponse {
+        let next = match (verb, self.payments.get(order).map(|(_, status)| *status)) {
+            // A void of nothing is remembered: a later authorization is refused.
+            ("void", None) => {
+                self.payments.insert(order.to_owned(), (fresh(), "VOIDED"));
+                return HttpResponse::Ok().json(json!({ "order_id": order, "status": "VOIDED" }));
+            }
+            ("void", Some("AUTHORIZED" | "REQUIRES_ACTION")) => "VOIDED",
+            ("capture", Some("AUTHORIZED")) => "CAPTURED",
+            ("refund", Some("CAPTURED")) => "REFUNDED",
+            ("void", Some(same @ ("VOIDED" | "DECLINED")))
+            | ("capture", Some(same @ "CAPTURED"))
+            | ("refund", Some(same @ "REFUNDED")) => same,
+            _ => return problem(409, "INVALID_TRANSITION", &json!({})),
+        };
+        if self.payments[order].1 != next {
+            self.moved(order, verb);
+        }
+        let payment = self.payments.get_mut(order).unwrap();
+        payment.1 = next;
+        let id = payment.0;
+        HttpResponse::Ok().json(json!({ "payment_id": id, "order_id": order, "status": next }))
+    }
+}
+
+fn sku(item: &Value) -> Uuid {
+    item["sku_id"].as_str().unwrap().parse().unwrap()
+}
