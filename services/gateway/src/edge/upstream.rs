@@ -160,7 +160,12 @@ fn target(upstream: &Upstream, path_and_query: &str) -> Result<Url, Problem> {
     let path = path_and_query
         .split_once('?')
         .map_or(path_and_query, |(path, _)| path);
-    if url.path() == path {
+    // Nor does an id of ours hold a separator that somebody further on might decode.
+    let hides_a_separator = path.contains('%') && {
+        let lower = path.to_ascii_lowercase();
+        ["%2f", "%5c", "%00"].iter().any(|hidden| lower.contains(hidden))
+    };
+    if url.path() == path && !hides_a_separator {
         Ok(url)
     } else {
         Err(no_such_path())

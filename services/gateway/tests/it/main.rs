@@ -1,0 +1,13 @@
+//! The gateway against real stores, with a small service of the test's behind it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod docs;
+mod forwarding;
+mod identity;
+mod limits;
+mod order_events;
+mod roles;
+mod tokens;
+mod upstream;
+mod world;
