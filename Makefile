@@ -51,6 +51,11 @@ test: setup ## Run all tests against real stores, and add up their counts
 	@cargo build --workspace --bins
 	@target/debug/ferrocart-stack test-env --sum-tests -- cargo test --workspace --no-fail-fast
 
+.PHONY: bench
+bench: build ## Measure the platform against references of the same run (ARGS=--quick)
+	@cargo build --release -p ferrocart-bench --bin ferrocart-bench --example inventory_core
+	@target/release/ferrocart-bench --json target/bench.json $(ARGS)
+
 .PHONY: lint
 lint: ## Check formatting, architecture and generated code, and run clippy without mercy
 	@cargo fmt --all --check

@@ -1,0 +1,91 @@
+//! The inventory service's core without HTTP around it: its batcher on the database, driven in process.
+//! `ferrocart-bench` runs it as one of its contestants; it prints what its load came to as JSON.
+#![allow(clippy::print_stdout, reason = "the result goes to the parent process")]
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use ferrocart_bench::load::{Shape, in_process};
+use ferrocart_http_kit::Background;
+use ferrocart_inventory::BatcherSettings;
+use ferrocart_inventory::app::Actor;
+use ferrocart_inventory::batcher::{Batcher, Reserve, Tools};
+use ferrocart_inventory::domain::{Ask, Lines, Verdict};
+use ferrocart_kafka_kit::RelayHandle;
+use ferrocart_types::{Clock as _, OrderId, Quantity, SkuId, SystemClock, SystemIds};
+use sqlx::postgres::PgConnectOptions;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+#[derive(Parser)]
+struct Args {
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    #[arg(long)]
+    sku: Uuid,
+    #[arg(long)]
+    clients: usize,
+    #[arg(long)]
+    warm_up_ms: u64,
+    #[arg(long)]
+    lasts_ms: u64,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let options = PgConnectOptions::from_str(&args.database_url).context("DATABASE_URL")?;
+    let tools = Tools {
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(SystemIds),
+        relay: RelayHandle::default(),
+    };
+    // The service's defaults.
+    let settings = BatcherSettings {
+        lanes: 2,
+        batch_max: 512,
+        lane_queue_max: 8192,
+        answer_timeout_ms: 5000,
+    };
+    let stop = CancellationToken::new();
+    let mut background = Background::new();
+    let batcher = Batcher::start(&settings, &options, &tools, &mut background, &stop);
+    let background = ferrocart_telemetry::spawn("lanes", background.run(stop.clone()));
+
+    let quantity = Quantity::new(1).context("a quantity")?;
+    let lines = Lines::sum_up(&[(SkuId(args.sku), quantity)]).context("lines")?;
+    let shape = Shape {
+        clients: args.clients,
+        warm_up: Duration::from_millis(args.warm_up_ms),
+        lasts: Duration::from_millis(args.lasts_ms),
+    };
+    let summary = in_process(shape, move |order| {
+        let batcher = batcher.clone();
+        let request = Reserve {
+            ask: Ask {
+                order_id: OrderId(order),
+                lines: lines.clone(),
+                expires_at: SystemClock.now() + chrono::TimeDelta::hours(1),
+            },
+            actor: Actor {
+                name: "service:order".to_owned(),
+                traceparent: None,
+            },
+        };
+        async move {
+            match batcher.reserve(request).await {
+                Ok(Verdict::Granted(_) | Verdict::Existing(_)) => 201,
+                Ok(Verdict::Refused(_)) => 409,
+                Err(_) => 503,
+            }
+        }
+    })
+    .await?;
+    stop.cancel();
+    background.await.context("the lanes panicked")??;
+    println!("{}", serde_json::to_string(&summary)?);
+    Ok(())
+}

@@ -1,0 +1,466 @@
+//! One hot SKU: the inventory service against the naive design, bare actix-web and bare inserts, in turns
+//! on one database.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use ferrocart_http_kit::{AuthSettings, Role, TokenIssuer, UserIdentity};
+use ferrocart_stack::{Component, Components, Service, Stack};
+use ferrocart_types::{IdGen as _, SystemClock, SystemIds, UserId};
+use serde_json::json;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::audit::{self, Told};
+use crate::child::{self, ReferenceServer};
+use crate::load::{self, HttpLoad, Shape};
+use crate::naive::{self, Outcome};
+use crate::probe::{self, Limits, Probe};
+use crate::report::{Aim, Figure, grouped};
+use crate::stats::{Summary, per_second};
+use crate::wire::Template;
+
+/// Enough for every load.
+const UNITS: i64 = 1_000_000_000;
+/// The sell-out: so many requests for so few units.
+const SELL_OUT_UNITS: i64 = 500;
+const SELL_OUT_REQUESTS: u64 = 50_000;
+/// Rows of one commit of bare inserts: as the service's batches at most.
+const INSERT_ROWS: i32 = 512;
+/// How long the events of one load may take to be published.
+const DRAIN_DEADLINE: Duration = Duration::from_mins(5);
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub runs: usize,
+    pub shape: Shape,
+    /// Of the services, and of the core's load.
+    pub binaries: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Contestant {
+    Echo,
+    Http,
+    NaiveHttp,
+    Core,
+    Naive,
+    Inserts,
+    SellOut,
+    HttpAlone,
+    NaiveHttpAlone,
+}
+
+impl Contestant {
+    const ALL: [Self; 9] = [
+        Self::Echo,
+        Self::Http,
+        Self::NaiveHttp,
+        Self::Core,
+        Self::Naive,
+        Self::Inserts,
+        Self::SellOut,
+        Self::HttpAlone,
+        Self::NaiveHttpAlone,
+    ];
+}
+
+#[derive(Debug, Clone)]
+struct Sample {
+    summary: Summary,
+    limits: Limits,
+}
+
+/// What the loads run on.
+struct Bench {
+    options: Options,
+    stack: Stack,
+    pool: PgPool,
+    naive_pool: PgPool,
+    reference: ReferenceServer,
+    services: TokenIssuer,
+    gateway: TokenIssuer,
+    http: reqwest::Client,
+    samples: BTreeMap<Contestant, Vec<Sample>>,
+    /// Events published a second while nothing else went on.
+    drained: Vec<u64>,
+}
+
+pub async fn run(options: Options) -> Result<(Vec<Figure>, Vec<String>)> {
+    let mut bench = Bench::prepare(options).await?;
+    for run in 1..=bench.options.runs {
+        for contestant in Contestant::ALL {
+            let sample = bench.turn(contestant).await;
+            let sample = sample.with_context(|| format!("run {run}, {contestant:?}"))?;
+            eprintln!(
+                "  run {run} {contestant:?}: {}/s, p50 {} µs, p99 {} µs",
+                grouped(sample.summary.per_second),
+                sample.summary.p50_us,
+                sample.summary.p99_us
+            );
+            bench.samples.entry(contestant).or_default().push(sample);
+        }
+    }
+    let skus = audit::reservations(&bench.pool).await?;
+    let figures = bench.figures();
+    let notes = vec![format!(
+        "inventory: after all loads the reservations of all {skus} SKUs add up to their counters"
+    )];
+    bench.reference.stop().await?;
+    Ok((figures, notes))
+}
+
+impl Bench {
+    async fn prepare(options: Options) -> Result<Self> {
+        let mut components = Component::STORES.to_vec();
+        components.push(Service::Inventory.into());
+        let stack = Stack::builder()
+            .components(Components::Of(components))
+            .binaries(&options.binaries)
+            .start()
+            .await
+            .context("bring the inventory service up")?;
+        let database_url = stack.database_url(Service::Inventory)?;
+        let program = std::env::current_exe().context("this program's file")?;
+        Ok(Self {
+            pool: PgPool::connect(&database_url)
+                .await
+                .context("connect to the inventory's database")?,
+            naive_pool: naive::pool(&database_url)?,
+            reference: ReferenceServer::start(&program, &database_url).await?,
+            services: issuer(&stack, Service::Order, "order")?,
+            gateway: issuer(&stack, Service::Gateway, "gateway")?,
+            http: reqwest::Client::new(),
+            samples: BTreeMap::new(),
+            drained: Vec::new(),
+            options,
+            stack,
+        })
+    }
+
+    /// One load: on a SKU of its own, when the events of the one before are published; then the audit.
+    async fn turn(&mut self, contestant: Contestant) -> Result<Sample> {
+        self.drain().await?;
+        let units = if contestant == Contestant::SellOut {
+            SELL_OUT_UNITS
+        } else {
+            UNITS
+        };
+        let sku = self.stock(units).await?;
+        let reference = self.reference.pid().map(|pid| ("reference", pid));
+        let others: Vec<(&str, u32)> = reference.into_iter().collect();
+        let probe = Probe::start(&self.stack, &others);
+        let summary = self.load(contestant, sku).await?;
+        let limits = probe.finish().await?;
+        self.check(contestant, sku, units, &summary).await?;
+        Ok(Sample { summary, limits })
+    }
+
+    async fn load(&self, contestant: Contestant, sku: Uuid) -> Result<Summary> {
+        let shape = self.options.shape;
+        match contestant {
+            Contestant::Echo => self.over_http(shape, "/echo", sku).await,
+            Contestant::Http => self.over_http(shape, "/v1/inventory/reserve", sku).await,
+            Contestant::NaiveHttp => self.over_http(shape, "/naive", sku).await,
+            Contestant::Core => {
+                let program = self.options.binaries.join("examples/inventory_core");
+                child::run_core(
+                    &program,
+                    &self.stack.database_url(Service::Inventory)?,
+                    sku,
+                    shape,
+                )
+                .await
+            }
+            Contestant::Naive => {
+                let pool = self.naive_pool.clone();
+                load::in_process(shape, move |order| {
+                    let pool = pool.clone();
+                    async move {
+                        match naive::reserve(&pool, order, sku, 1).await {
+                            Ok(Outcome::Granted) => 201,
+                            Ok(_) => 409,
+                            Err(_) => 503,
+                        }
+                    }
+                })
+                .await
+            }
+            Contestant::Inserts => self.inserts(shape).await,
+            Contestant::SellOut => self.sell_out(shape, sku).await,
+            Contestant::HttpAlone => self.over_http(alone(shape), "/v1/inventory/reserve", sku).await,
+            Contestant::NaiveHttpAlone => self.over_http(alone(shape), "/naive", sku).await,
+        }
+    }
+
+    async fn over_http(&self, shape: Shape, path: &str, sku: Uuid) -> Result<Summary> {
+        let driven = self.http_load(shape, path, sku)?.drive().await?;
+        Ok(driven.summary)
+    }
+
+    fn http_load(&self, shape: Shape, path: &str, sku: Uuid) -> Result<HttpLoad> {
+        let token = self
+            .services
+            .service_token("inventory")
+            .context("sign a service token")?;
+        let target = if path.starts_with("/v1/") {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, self.stack.port(Service::Inventory)))
+        } else {
+            self.reference.address
+        };
+        let after = format!(r#"","items":[{{"sku_id":"{sku}","quantity":1}}]"#);
+        // An hour, so that nothing expires during the benchmark; the references take no such field.
+        let after = if path.starts_with("/v1/") {
+            format!(r#"{after},"hold_seconds":3600}}"#)
+        } else {
+            format!("{after}}}")
+        };
+        Ok(HttpLoad {
+            shape,
+            target,
+            template: Template::post(path, &token, r#"{"order_id":""#, &after),
+            wanted: 201,
+            requests_max: u64::MAX,
+        })
+    }
+
+    /// Counts refusals from the first request on: what comes before the SKU is sold out is part of it.
+    async fn sell_out(&self, shape: Shape, sku: Uuid) -> Result<Summary> {
+        let shape = Shape {
+            warm_up: Duration::ZERO,
+            lasts: Duration::from_mins(2),
+            ..shape
+        };
+        let load = HttpLoad {
+            wanted: 409,
+            requests_max: SELL_OUT_REQUESTS,
+            ..self.http_load(shape, "/v1/inventory/reserve", sku)?
+        };
+        let summary = load.drive().await?.summary;
+        let (granted, refused) = (summary.answered(201), summary.answered(409));
+        ensure!(
+            i64::try_from(granted) == Ok(SELL_OUT_UNITS) && granted + refused == SELL_OUT_REQUESTS,
+            "{granted} of {SELL_OUT_UNITS} units were granted and {refused} of {SELL_OUT_REQUESTS} requests refused"
+        );
+        Ok(summary)
+    }
+
+    /// The ceiling of the core: the same rows, several hundred a commit, nothing decided and nobody asked.
+    async fn inserts(&self, shape: Shape) -> Result<Summary> {
+        for table in ["reservations", "stock_ledger", "outbox"] {
+            let sql = format!("CREATE TABLE IF NOT EXISTS bench_{table} (LIKE {table} INCLUDING ALL)");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+                .execute(&self.pool)
+                .await
+                .context("make a copy of a table")?;
+        }
+        let pool = self.pool.clone();
+        let two_lanes = Shape { clients: 2, ..shape };
+        let mut summary = load::in_process(two_lanes, move |_| insert_status(pool.clone())).await?;
+        let rows = u64::from(INSERT_ROWS.unsigned_abs());
+        summary.per_second *= rows;
+        for table in ["reservations", "stock_ledger", "outbox"] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP TABLE bench_{table}")))
+                .execute(&self.pool)
+                .await
+                .context("drop a copy of a table")?;
+        }
+        Ok(summary)
+    }
+
+    async fn check(&self, contestant: Contestant, sku: Uuid, units: i64, summary: &Summary) -> Result<()> {
+        let touches_stock = !matches!(contestant, Contestant::Echo | Contestant::Inserts);
+        let granted = if touches_stock { summary.answered(201) } else { 0 };
+        let expected = summary.answered(201) + summary.answered(409);
+        let unknown = summary.total().saturating_sub(expected);
+        ensure!(
+            unknown == 0,
+            "{unknown} requests got another answer than 201 or 409: {:?}",
+            summary.answers
+        );
+        let told = Told {
+            units,
+            granted,
+            unknown,
+        };
+        audit::stock(&self.pool, sku, told).await
+    }
+
+    async fn stock(&self, units: i64) -> Result<Uuid> {
+        let sku = SystemIds.next();
+        let merchant = UserIdentity {
+            user_id: UserId(SystemIds.next()),
+            roles: vec![Role::Merchant],
+            email: None,
+            guest_session: None,
+        };
+        let token = self
+            .gateway
+            .user_token("inventory", &merchant)
+            .context("sign a token")?;
+        let answer = self
+            .http
+            .post(format!("{}/v1/inventory", self.stack.url(Service::Inventory)))
+            .bearer_auth(token)
+            .header("idempotency-key", sku.to_string())
+            .json(&json!({ "sku_id": sku, "on_hand": units }))
+            .send()
+            .await
+            .context("set the stock")?;
+        ensure!(
+            answer.status().as_u16() == 201,
+            "the stock: {}",
+            answer.text().await?
+        );
+        Ok(sku)
+    }
+
+    /// Waits until everything is published, so that no load works off what another has left.
+    async fn drain(&mut self) -> Result<()> {
+        let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox")
+            .fetch_one(&self.pool)
+            .await
+            .context("count the outbox")?;
+        let began = Instant::now();
+        loop {
+            let left: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outbox)")
+                .fetch_one(&self.pool)
+                .await
+                .context("look at the outbox")?;
+            if !left {
+                break;
+            }
+            ensure!(
+                began.elapsed() < DRAIN_DEADLINE,
+                "the outbox is not published within {DRAIN_DEADLINE:?}"
+            );
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+        let waiting = u64::try_from(waiting).unwrap_or(0);
+        // Fewer say more about the polling than about the relay.
+        if waiting > 10_000 {
+            self.drained.push(per_second(waiting, began.elapsed()));
+        }
+        Ok(())
+    }
+
+    fn values(&self, contestant: Contestant, pick: fn(&Summary) -> u64) -> Vec<u64> {
+        let samples = self.samples.get(&contestant).map_or(&[][..], Vec::as_slice);
+        samples.iter().map(|sample| pick(&sample.summary)).collect()
+    }
+
+    fn figure(&self, name: &str, contestant: Contestant) -> Figure {
+        let samples = self.samples.get(&contestant).map_or(&[][..], Vec::as_slice);
+        let limits: Vec<Limits> = samples.iter().map(|sample| sample.limits.clone()).collect();
+        Figure::new(name, "/s", self.values(contestant, rate)).limited_by(probe::mean(&limits))
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        use Contestant::{Core, Echo, Http, HttpAlone, Inserts, Naive, NaiveHttp, NaiveHttpAlone, SellOut};
+        let rate = |contestant| self.values(contestant, rate);
+        let p99 = |contestant| self.values(contestant, |summary| summary.p99_us);
+        let p50 = |contestant| self.values(contestant, |summary| summary.p50_us);
+        let again = |name: &str, contestant| Figure::new(name, "/s", rate(contestant));
+        vec![
+            self.figure("bare actix-web echo, HTTP", Echo),
+            self.figure("naive, HTTP", NaiveHttp),
+            self.figure("reserve, HTTP", Http).against(
+                "naive, HTTP",
+                &rate(NaiveHttp),
+                Some(Aim::AtLeast(25_000)),
+            ),
+            again("reserve, HTTP", Http).against("echo", &rate(Echo), Some(Aim::AtLeast(400))),
+            Figure::new("naive, HTTP: p99", " µs", p99(NaiveHttp)),
+            Figure::new("reserve, HTTP: p99", " µs", p99(Http)).against(
+                "naive, HTTP: p99",
+                &p99(NaiveHttp),
+                Some(Aim::AtMost(100)),
+            ),
+            self.figure("naive, in process", Naive),
+            self.figure("bare batched inserts, in process", Inserts),
+            self.figure("reserve, in process", Core).against(
+                "naive, in process",
+                &rate(Naive),
+                Some(Aim::AtLeast(40_000)),
+            ),
+            again("reserve, in process", Core).against(
+                "bare inserts",
+                &rate(Inserts),
+                Some(Aim::AtLeast(600)),
+            ),
+            self.figure("refusals of a sell-out, HTTP", SellOut).against(
+                "echo",
+                &rate(Echo),
+                Some(Aim::AtLeast(700)),
+            ),
+            Figure::new("naive, HTTP, one client: p50", " µs", p50(NaiveHttpAlone)),
+            Figure::new("reserve, HTTP, one client: p50", " µs", p50(HttpAlone)).against(
+                "naive, HTTP, one client: p50",
+                &p50(NaiveHttpAlone),
+                None,
+            ),
+            Figure::new("events published after a load", "/s", self.drained.clone()),
+        ]
+    }
+}
+
+fn rate(summary: &Summary) -> u64 {
+    summary.per_second
+}
+
+fn alone(shape: Shape) -> Shape {
+    Shape { clients: 1, ..shape }
+}
+
+fn issuer(stack: &Stack, service: Service, name: &'static str) -> Result<TokenIssuer> {
+    let mut env = stack.env_for(service)?;
+    let mut file = |key: &str| env.remove(key).map(PathBuf::from).context("a key's file");
+    let settings = AuthSettings {
+        internal_signing_key_file: file("INTERNAL_SIGNING_KEY_FILE")?,
+        internal_jwks_file: file("INTERNAL_JWKS_FILE")?,
+    };
+    TokenIssuer::load(name, &settings, Arc::new(SystemClock))
+}
+
+async fn insert_status(pool: PgPool) -> u16 {
+    match insert(&pool).await {
+        Ok(()) => 201,
+        Err(_) => 503,
+    }
+}
+
+/// One commit, one statement, no row of stock.
+async fn insert(pool: &PgPool) -> Result<()> {
+    let count = usize::try_from(INSERT_ROWS).unwrap_or_default();
+    let orders: Vec<Uuid> = (0..count).map(|_| SystemIds.next()).collect();
+    let versions: Vec<i64> = (0..i64::from(INSERT_ROWS)).collect();
+    let sku = SystemIds.next();
+    // As large as the service's events.
+    let payloads = vec![vec![0_u8; 150]; count];
+    sqlx::query(
+        "WITH granted AS (
+             INSERT INTO bench_reservations (order_id, status, sku_ids, quantities, expires_at, created_at, updated_at)
+             SELECT o, 'RESERVED', ARRAY[$2], ARRAY[1], now() + interval '1 hour', now(), now() FROM UNNEST($1::uuid[]) o
+         ), ledger AS (
+             INSERT INTO bench_stock_ledger (sku_id, version, kind, on_hand_delta, reserved_delta, order_id, actor, at)
+             SELECT $2, l.version, 'RESERVED', 0, 1, l.order_id, 'service:order', now()
+             FROM UNNEST($3::bigint[], $1::uuid[]) AS l(version, order_id)
+         )
+         INSERT INTO bench_outbox (topic, source, occurred_at, key, event_id, event_type, sequence, payload)
+         SELECT 'inventory-events', 'inventory', now(), $2::text, e.id, 'ferrocart.inventory.StockReserved.v1', e.version, e.payload
+         FROM UNNEST($1::uuid[], $3::bigint[], $4::bytea[]) AS e(id, version, payload)",
+    )
+    .bind(orders)
+    .bind(sku)
+    .bind(versions)
+    .bind(payloads)
+    .execute(pool)
+    .await
+    .context("insert a batch")?;
+    Ok(())
+}

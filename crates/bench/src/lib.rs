@@ -1,0 +1,17 @@
+//! Benchmarks of the platform as it ships. Every figure is the median of several runs, in which all
+//! contestants take turns, and stands beside the ratio to its reference of the same run.
+
+pub mod audit;
+pub mod checkout;
+pub mod child;
+pub mod cpu;
+pub mod inventory;
+pub mod load;
+pub mod machine;
+pub mod meters;
+pub mod naive;
+pub mod probe;
+pub mod reference;
+pub mod report;
+pub mod stats;
+pub mod wire;

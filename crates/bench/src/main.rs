@@ -1,0 +1,147 @@
+//! Runs the benchmarks and prints one table.
+#![allow(clippy::print_stdout, reason = "the table is for people")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, Subcommand, ValueEnum};
+use ferrocart_bench::load::Shape;
+use ferrocart_bench::machine::Machine;
+use ferrocart_bench::report::Report;
+use ferrocart_bench::{checkout, inventory, reference};
+
+/// Measures the platform on this machine against references measured in the same run. It starts a private
+/// stack of release binaries with default settings, checks the promises after every load, and stops
+/// all that it started.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Short loads: to see that it works, not to compare
+    #[arg(long)]
+    quick: bool,
+    #[arg(long, value_delimiter = ',', default_values_t = [Part::Inventory, Part::Checkout])]
+    only: Vec<Part>,
+    /// How often each contestant takes its turn
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Where the figures go as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// The folder of the release binaries; without it the one that holds this program
+    #[arg(long)]
+    binaries: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Inventory,
+    Checkout,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Inventory => "inventory",
+            Self::Checkout => "checkout",
+        })
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves the references; the benchmark starts it by itself
+    #[command(hide = true)]
+    Reference {
+        #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+        database_url: String,
+    },
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if let Some(Command::Reference { database_url }) = &args.command {
+        return actix_web::rt::System::new().block_on(reference::serve(database_url));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("a runtime")?;
+    runtime.block_on(run(args))
+}
+
+async fn run(args: Args) -> Result<()> {
+    ensure!((1..=100).contains(&args.runs), "--runs must be from 1 to 100");
+    let binaries = match args.binaries {
+        Some(folder) => folder,
+        None => std::env::current_exe()?
+            .parent()
+            .context("this program's folder")?
+            .to_owned(),
+    };
+    let (warm_up_ms, lasts_ms, checkouts) = if args.quick {
+        (300, 700, 200)
+    } else {
+        (1_000, 3_000, 1_500)
+    };
+    let mut report = Report {
+        machine: Machine::describe(),
+        runs: args.runs,
+        figures: Vec::new(),
+        notes: Vec::new(),
+    };
+    if args.only.contains(&Part::Inventory) {
+        eprintln!("inventory: one hot SKU, 256 clients, closed loop");
+        let options = inventory::Options {
+            runs: args.runs,
+            shape: Shape {
+                clients: 256,
+                warm_up: Duration::from_millis(warm_up_ms),
+                lasts: Duration::from_millis(lasts_ms),
+            },
+            binaries: binaries.clone(),
+        };
+        let (figures, notes) = inventory::run(options).await.context("inventory")?;
+        report.figures.extend(figures);
+        report.notes.extend(notes);
+    }
+    if args.only.contains(&Part::Checkout) {
+        eprintln!("checkout: from a filled cart to CONFIRMED, through the gateway");
+        let options = checkout::Options {
+            runs: args.runs,
+            clients: 64,
+            checkouts,
+            binaries,
+        };
+        let (figures, notes) = checkout::run(options).await.context("checkout")?;
+        report.figures.extend(figures);
+        report.notes.extend(notes);
+    }
+    show(&report);
+    if let Some(file) = args.json {
+        let json = serde_json::to_string_pretty(&report).context("the report")?;
+        std::fs::write(&file, json).with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn show(report: &Report) {
+    let Machine {
+        cores,
+        cpu,
+        memory_mib,
+        system,
+    } = &report.machine;
+    println!(
+        "{cores} cores ({cpu}), {memory_mib} MiB, {system}; {} runs\n",
+        report.runs
+    );
+    println!("{}", report.table());
+    println!("What PostgreSQL's backends were seen at:\n\n{}", report.waits());
+    for note in &report.notes {
+        println!("- {note}");
+    }
+}

@@ -1,0 +1,185 @@
+//! What one checkout costs: commits by database, flushes of the log, HTTP calls by service.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use ferrocart_stack::{Service, Stack};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::report::times;
+use crate::stats::{Spread, permille};
+
+/// A difference as small as this between two readings is the platform's own ticking.
+const STILL: u64 = 40;
+const SHOWN_MIN: u64 = 50;
+
+#[derive(Debug, Clone)]
+pub struct Meters {
+    at: Instant,
+    lasted: Duration,
+    counts: BTreeMap<String, u64>,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            at: Instant::now(),
+            lasted: Duration::ZERO,
+            counts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Meters {
+    pub async fn read(stack: &Stack) -> Result<Self> {
+        let mut counts = BTreeMap::new();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .context("a client")?;
+        for service in Service::ALL {
+            let url = format!("{}/metrics", stack.url(service));
+            let text = http.get(url).send().await?.text().await.context("metrics")?;
+            for line in text.lines() {
+                if let Some((name, count)) = calls(service.name(), line) {
+                    *counts.entry(name).or_default() += count;
+                }
+            }
+        }
+        let mut admin = PgConnection::connect(&stack.postgres_admin_url())
+            .await
+            .context("connect for the meters")?;
+        let commits: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT 'commits ' || datname, xact_commit FROM pg_stat_database
+             WHERE datname NOT LIKE 'template%' AND datname <> 'postgres'
+             UNION ALL SELECT 'log flushes', wal_sync FROM pg_stat_wal",
+        )
+        .fetch_all(&mut admin)
+        .await
+        .context("read PostgreSQL's statistics")?;
+        admin.close().await.context("close")?;
+        for (name, count) in commits {
+            counts.insert(name, u64::try_from(count).unwrap_or(0));
+        }
+        Ok(Self {
+            at: Instant::now(),
+            lasted: Duration::ZERO,
+            counts,
+        })
+    }
+
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let counts = self.counts.iter().map(|(name, count)| {
+            let before = before.counts.get(name).copied().unwrap_or(0);
+            (name.clone(), count.saturating_sub(before))
+        });
+        Self {
+            at: self.at,
+            lasted: self.at - before.at,
+            counts: counts.collect(),
+        }
+    }
+
+    /// Takes off what goes on anyway in that time.
+    #[must_use]
+    pub fn without(&self, idle: &Self) -> Self {
+        let mut rest = self.clone();
+        for (name, count) in &mut rest.counts {
+            let ticks = idle.counts.get(name).copied().unwrap_or(0);
+            let ticks = u128::from(ticks) * self.lasted.as_millis() / idle.lasted.as_millis().max(1);
+            *count = count.saturating_sub(u64::try_from(ticks).unwrap_or(u64::MAX));
+        }
+        rest
+    }
+
+    pub fn stands_still(&self, before: &Self) -> bool {
+        self.since(before).counts.values().all(|count| *count <= STILL)
+    }
+}
+
+/// A line of `http_requests_total` of anything but the probes.
+fn calls(service: &str, line: &str) -> Option<(String, u64)> {
+    let rest = line.strip_prefix("http_requests_total{")?;
+    let (labels, count) = rest.rsplit_once("} ")?;
+    let label = |name: &str| {
+        let (_, value) = labels.split_once(&format!("{name}=\""))?;
+        value.split_once('"').map(|(value, _)| value)
+    };
+    let (method, route) = (label("method")?, label("route")?);
+    let own = ["/metrics", "/health/live", "/health/ready"];
+    (!own.contains(&route)).then(|| {
+        (
+            format!("call {service} {method} {route}"),
+            count.parse().unwrap_or(0),
+        )
+    })
+}
+
+/// In sentences, a checkout each.
+pub fn describe(runs: &[Meters], checkouts: usize) -> Vec<String> {
+    let checkouts = u64::try_from(checkouts).unwrap_or(1);
+    let mut series: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for run in runs {
+        for (name, count) in &run.counts {
+            series.entry(name).or_default().push(permille(*count, checkouts));
+        }
+    }
+    let each: Vec<(&str, u64)> = series
+        .into_iter()
+        .map(|(name, values)| (name, Spread::of(&values).median))
+        .collect();
+    let list = |prefix: &str| {
+        let of = each
+            .iter()
+            .filter_map(|(name, each)| Some((name.strip_prefix(prefix)?, *each)));
+        let of: Vec<(&str, u64)> = of.filter(|(_, each)| *each >= SHOWN_MIN).collect();
+        let sum = of.iter().map(|(_, each)| each).sum();
+        let parts: Vec<String> = of
+            .iter()
+            .map(|(name, each)| format!("{name} {}", times(*each)))
+            .collect();
+        format!("{} ({})", times(sum), parts.join(", "))
+    };
+    let flushes = each
+        .iter()
+        .find(|(name, _)| *name == "log flushes")
+        .map_or(0, |(_, each)| *each);
+    vec![
+        format!(
+            "checkout: transactions ended a checkout, reading ones and the consumers' included: {}",
+            list("commits ")
+        ),
+        format!(
+            "checkout: flushes of PostgreSQL's log a checkout, at {} clients' concurrency: {}",
+            "that",
+            times(flushes)
+        ),
+        format!(
+            "checkout: HTTP calls a checkout, the client's own and the provider's webhooks included: {}",
+            list("call ")
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_by_route_and_probes_are_not() {
+        let line = r#"http_requests_total{method="POST",route="/v1/checkout",status="201"} 7"#;
+        assert_eq!(
+            calls("order", line),
+            Some(("call order POST /v1/checkout".to_owned(), 7))
+        );
+        assert_eq!(
+            calls(
+                "order",
+                r#"http_requests_total{method="GET",route="/metrics",status="200"} 7"#
+            ),
+            None
+        );
+    }
+}

@@ -1,0 +1,123 @@
+//! A client's end of HTTP/1.1 that does as little as can be done: requests are bytes made beforehand, of
+//! answers it reads the status and the length. What it costs is taken from the machine under test.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const HEADERS_MAX: usize = 32;
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Connection {
+    pub async fn open(target: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(target)
+            .await
+            .with_context(|| format!("connect to {target}"))?;
+        stream.set_nodelay(true).context("TCP_NODELAY")?;
+        Ok(Self {
+            stream,
+            buffer: vec![0; ANSWER_BYTES_MAX],
+            filled: 0,
+        })
+    }
+
+    /// Sends one request and reads its answer to the end; its status.
+    pub async fn exchange(&mut self, request: &[u8]) -> Result<u16> {
+        self.stream.write_all(request).await.context("send a request")?;
+        self.filled = 0;
+        loop {
+            let free = self.buffer.get_mut(self.filled..).unwrap_or_default();
+            if free.is_empty() {
+                bail!("an answer of more than {ANSWER_BYTES_MAX} bytes");
+            }
+            let read = self.stream.read(free).await.context("read an answer")?;
+            if read == 0 {
+                bail!("the server closed the connection");
+            }
+            self.filled += read;
+            if let Some(status) = self.whole_answer()? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// What of the last answer has arrived.
+    pub fn received(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+
+    fn whole_answer(&self) -> Result<Option<u16>> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut answer = httparse::Response::new(&mut headers);
+        let httparse::Status::Complete(head) = answer.parse(self.received()).context("an answer")? else {
+            return Ok(None);
+        };
+        let length = answer
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+            .and_then(|header| std::str::from_utf8(header.value).ok())
+            .and_then(|value| value.parse::<usize>().ok())
+            .context("an answer without a content-length")?;
+        Ok((self.filled >= head + length).then_some(answer.code.unwrap_or_default()))
+    }
+}
+
+/// A POST whose body is `before`, an id, `after`; the id is put in anew for every request.
+#[derive(Debug, Clone)]
+pub struct Template {
+    bytes: Vec<u8>,
+    id_at: usize,
+}
+
+const ID_BYTES: usize = 36;
+
+impl Template {
+    pub fn post(path: &str, token: &str, before: &str, after: &str) -> Self {
+        let length = before.len() + ID_BYTES + after.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{before}"
+        );
+        let id_at = head.len();
+        let mut bytes = head.into_bytes();
+        bytes.extend([b'0'; ID_BYTES]);
+        bytes.extend(after.as_bytes());
+        Self { bytes, id_at }
+    }
+
+    pub fn with_id(&mut self, id: uuid::Uuid) -> &[u8] {
+        if let Some(place) = self.bytes.get_mut(self.id_at..self.id_at + ID_BYTES) {
+            id.hyphenated().encode_lower(place);
+        }
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_has_its_own_id_and_the_right_length() {
+        let mut template = Template::post("/x", "t", r#"{"order_id":""#, r#""}"#);
+        for n in [1_u128, u128::MAX] {
+            let id = uuid::Uuid::from_u128(n);
+            let text = String::from_utf8(template.with_id(id).to_vec()).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert_eq!(body, format!(r#"{{"order_id":"{id}"}}"#));
+            assert!(
+                head.ends_with(&format!("content-length: {}", body.len())),
+                "{head}"
+            );
+        }
+    }
+}
