@@ -36,7 +36,7 @@ impl World {
     /// With settings of the test's, and no Kafka: only streams need it.
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut env = TestEnv::new("gateway").await;
-        env.kafka.kafka_brokers = "127.0.0.1:1".to_owned();
+        env.kafka.kafka_brokers = "127.0.0.1:1".into();
         Self::build(env, change).await
     }
 
