@@ -30,7 +30,7 @@ impl CartError {
                     .field("sku_id", "is unknown")
             }
             Self::LookUp(LookUpError::NotForSale) => {
-                Problem::conflict("PRODUCT_NOT_AVAILABLE", "this product is not for sale now")
+                Problem::conflict("PRODUCT_UNAVAILABLE", "this product is not for sale now")
                     .field("sku_id", "is not for sale")
             }
             Self::LookUp(LookUpError::Call(error)) => {

@@ -21,7 +21,7 @@ pub(crate) struct AddRequest {
 #[utoipa::path(post, path = "/v1/cart/items", tag = "cart", security(("bearer" = [])), request_body = AddRequest,
     responses((status = 200, body = CartBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
         (status = 404, description = "PRODUCT_NOT_FOUND", body = ProblemBody),
-        (status = 409, description = "PRODUCT_NOT_AVAILABLE, CART_FULL, CART_CHECKED_OUT", body = ProblemBody),
+        (status = 409, description = "PRODUCT_UNAVAILABLE, CART_FULL, CART_CHECKED_OUT", body = ProblemBody),
         (status = 503, body = ProblemBody)))]
 pub(crate) async fn add(
     caller: Caller,
@@ -47,7 +47,7 @@ pub(crate) struct SetRequest {
     params(("sku_id" = SkuId, Path)), request_body = SetRequest,
     responses((status = 200, body = CartBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
         (status = 404, description = "CART_ITEM_NOT_FOUND, PRODUCT_NOT_FOUND", body = ProblemBody),
-        (status = 409, description = "PRODUCT_NOT_AVAILABLE, CART_CHECKED_OUT", body = ProblemBody),
+        (status = 409, description = "PRODUCT_UNAVAILABLE, CART_CHECKED_OUT", body = ProblemBody),
         (status = 503, body = ProblemBody)))]
 pub(crate) async fn set(
     caller: Caller,

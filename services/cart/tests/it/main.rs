@@ -198,7 +198,7 @@ async fn what_is_wrong_is_named() {
     shop.prices.lock().unwrap().insert(shoe.clone(), (100, "draft"));
     api.post("/v1/cart/items", line(&shoe, 1))
         .await
-        .expect_problem(409, "PRODUCT_NOT_AVAILABLE");
+        .expect_problem(409, "PRODUCT_UNAVAILABLE");
     api.put("/v1/cart/items/x", json!({"quantity": 1}))
         .await
         .expect_problem(400, "INVALID_SKU_ID");
