@@ -1,9 +1,11 @@
 //! By SMTP, to a server that is sometimes away or says no.
 
 use std::collections::HashSet;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ferrocart_test_kit::eventually;
+use tokio::process::Command;
 
 use crate::reader::Email;
 use crate::smtp_server::SmtpServer;
@@ -146,4 +148,34 @@ async fn replicas_share_the_work_and_send_nothing_twice() {
         .map(|arrived| Email::parse(&arrived.data).header("message-id").to_owned())
         .collect();
     assert_eq!((ids.len(), server.arrived().len()), (40, 40));
+}
+
+/// The server above is as strict as we made it; this one is another's.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs aiosmtpd for the python3 of the PATH: pip install aiosmtpd"]
+async fn an_email_arrives_at_aiosmtpd() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("arrived");
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let _server = Command::new("python3")
+        .args(["-u", "-m", "aiosmtpd", "-n", "-l", &format!("127.0.0.1:{port}")])
+        .args(["-c", "aiosmtpd.handlers.Debugging", "stdout"])
+        .stdout(Stdio::from(std::fs::File::create(&output).unwrap()))
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let office = Office::with_smtp(&format!("smtp://127.0.0.1:{port}")).await;
+    let bought = order(fresh());
+    office.tell(&confirmed(&bought)).await;
+    let rows = office.settled(&bought.order_id, "SENT", 1).await;
+    let printed = std::fs::read_to_string(&output).unwrap();
+    assert!(
+        printed.contains(&rows[0].notification_id.to_string()),
+        "{printed}"
+    );
+    assert!(printed.contains(&bought.order_id), "{printed}");
 }
