@@ -99,14 +99,23 @@ impl Meters {
     }
 }
 
-/// A line of `http_requests_total` of anything but the probes.
+/// A line of `http_requests_total` of anything but the probes, or of the calls to the provider.
 fn calls(service: &str, line: &str) -> Option<(String, u64)> {
-    let rest = line.strip_prefix("http_requests_total{")?;
+    let (metric, rest) = line.split_once('{')?;
     let (labels, count) = rest.rsplit_once("} ")?;
     let label = |name: &str| {
         let (_, value) = labels.split_once(&format!("{name}=\""))?;
         value.split_once('"').map(|(value, _)| value)
     };
+    if metric == "psp_requests_total" {
+        return Some((
+            format!("call provider {}", label("operation")?),
+            count.parse().ok()?,
+        ));
+    }
+    if metric != "http_requests_total" {
+        return None;
+    }
     let (method, route) = (label("method")?, label("route")?);
     let own = ["/metrics", "/health/live", "/health/ready"];
     (!own.contains(&route)).then(|| {
@@ -152,8 +161,7 @@ pub fn describe(runs: &[Meters], checkouts: usize) -> Vec<String> {
             list("commits ")
         ),
         format!(
-            "checkout: flushes of PostgreSQL's log a checkout, at {} clients' concurrency: {}",
-            "that",
+            "checkout: flushes of PostgreSQL's log a checkout, at that concurrency: {}",
             times(flushes)
         ),
         format!(

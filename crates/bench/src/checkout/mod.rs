@@ -1,7 +1,9 @@
 //! Complete checkouts through the gateway: a guest's filled cart becomes a CONFIRMED order with its units
 //! reserved and its payment authorized, all of it durable.
 
-use std::net::{IpAddr, Ipv4Addr};
+mod buyer;
+mod figures;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ferrocart_stack::{Component, Service, Stack};
-use ferrocart_types::{IdGen as _, SystemIds};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::audit::{self, Books};
+use crate::checkout::buyer::{Guest, buyer, check_out, guest, post};
 use crate::meters::Meters;
-use crate::probe::{self, Limits, Probe};
-use crate::report::{Aim, Figure, grouped};
+use crate::probe::{Limits, Probe};
+use crate::report::{Figure, grouped};
 use crate::stats::{Summary, Tally, Window};
 
 const PRODUCTS: usize = 20;
@@ -27,9 +29,6 @@ const SETTLE_POLL: Duration = Duration::from_millis(100);
 /// How long the platform is watched doing nothing, to know what it does by itself.
 const IDLE: Duration = Duration::from_secs(5);
 const SLOW_MS: u64 = 300;
-/// The rate that the platform is to reach; its reference where no peer can be run.
-const WANTED_PER_SECOND: u64 = 500;
-const WANTED_P95_US: u64 = 1_000_000;
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -38,12 +37,6 @@ pub struct Options {
     /// Of one load.
     pub checkouts: usize,
     pub binaries: PathBuf,
-}
-
-/// A guest with a filled cart.
-#[derive(Debug, Clone)]
-struct Guest {
-    token: String,
 }
 
 struct Bench {
@@ -103,10 +96,7 @@ pub async fn run(options: Options) -> Result<(Vec<Figure>, Vec<String>)> {
         open.push(sample);
         bench.audit().await.with_context(|| format!("run {run}"))?;
     }
-    let clients = bench.options.clients;
-    let mut figures = figures(clients, "provider 0 ms", &fast, true);
-    figures.extend(figures_of_slow(clients, &slow, &fast));
-    figures.extend(figures_of_open(&open));
+    let figures = figures::all(bench.options.clients, &fast, &slow, &open);
     let mut notes = crate::meters::describe(&counts, checkouts);
     notes.push(format!(
         "checkout: all {} orders that were answered 201 are CONFIRMED, with one authorization at the provider and \
@@ -125,82 +115,6 @@ fn say(run: usize, what: &str, summary: &Summary) {
         summary.p99_us,
         summary.answers
     );
-}
-
-fn pick(samples: &[Sample], value: fn(&Summary) -> u64) -> Vec<u64> {
-    samples.iter().map(|sample| value(&sample.summary)).collect()
-}
-
-fn limits(samples: &[Sample]) -> Limits {
-    let limits: Vec<Limits> = samples.iter().map(|sample| sample.limits.clone()).collect();
-    probe::mean(&limits)
-}
-
-fn figures(clients: usize, name: &str, samples: &[Sample], with_aim: bool) -> Vec<Figure> {
-    let rate = Figure::new(
-        &format!("checkouts, {clients} clients, {name}"),
-        "/s",
-        pick(samples, |summary| summary.per_second),
-    )
-    .limited_by(limits(samples));
-    let wanted = vec![WANTED_PER_SECOND; samples.len()];
-    let rate = if with_aim {
-        rate.against("500/s", &wanted, Some(Aim::AtLeast(1000)))
-    } else {
-        rate
-    };
-    vec![
-        rate,
-        Figure::new(
-            &format!("  {name}: p50"),
-            " µs",
-            pick(samples, |summary| summary.p50_us),
-        ),
-        Figure::new(
-            &format!("  {name}: p95"),
-            " µs",
-            pick(samples, |summary| summary.p95_us),
-        ),
-        Figure::new(
-            &format!("  {name}: p99"),
-            " µs",
-            pick(samples, |summary| summary.p99_us),
-        ),
-    ]
-}
-
-fn figures_of_slow(clients: usize, slow: &[Sample], fast: &[Sample]) -> Vec<Figure> {
-    let mut lines = figures(clients, "provider 300 ms", slow, false);
-    let reference = pick(fast, |summary| summary.per_second);
-    if let Some(first) = lines.first_mut() {
-        *first = first.clone().against("provider 0 ms", &reference, None);
-    }
-    lines
-}
-
-fn figures_of_open(open: &[Sample]) -> Vec<Figure> {
-    let name = "provider 300 ms, arriving at half the 0 ms rate";
-    let p95 = pick(open, |summary| summary.p95_us);
-    let wanted = vec![WANTED_P95_US; open.len()];
-    vec![
-        Figure::new(
-            &format!("checkouts, {name}"),
-            "/s",
-            pick(open, |summary| summary.per_second),
-        )
-        .limited_by(limits(open)),
-        Figure::new(
-            "  at half the rate: p50",
-            " µs",
-            pick(open, |summary| summary.p50_us),
-        ),
-        Figure::new("  at half the rate: p95", " µs", p95).against("1 s", &wanted, Some(Aim::AtMost(1000))),
-        Figure::new(
-            "  at half the rate: p99",
-            " µs",
-            pick(open, |summary| summary.p99_us),
-        ),
-    ]
 }
 
 impl Bench {
@@ -445,75 +359,4 @@ async fn database(stack: &Stack, service: Service) -> Result<PgPool> {
         .connect(&stack.database_url(service)?)
         .await
         .with_context(|| format!("connect to the database of {service}"))
-}
-
-/// Limits are for an address, so buyers have one each: 127.0.1.1 and on.
-fn buyer(number: usize) -> Result<reqwest::Client> {
-    let number = u8::try_from(number % 250).context("an address")?;
-    reqwest::Client::builder()
-        .no_proxy()
-        .local_address(IpAddr::from(Ipv4Addr::new(127, 0, 1, number + 1)))
-        .timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(64)
-        .build()
-        .context("a buyer's client")
-}
-
-async fn post(
-    client: &reqwest::Client,
-    gateway: &str,
-    token: &str,
-    path: &str,
-    body: &Value,
-) -> Result<Value> {
-    let mut request = client
-        .post(format!("{gateway}{path}"))
-        .header("idempotency-key", SystemIds.next().to_string())
-        .json(body);
-    if !token.is_empty() {
-        request = request.bearer_auth(token);
-    }
-    let answer = request.send().await.with_context(|| format!("POST {path}"))?;
-    let (status, text) = (answer.status(), answer.text().await?);
-    ensure!(status.is_success(), "POST {path}: {status}: {text}");
-    serde_json::from_str(&text).with_context(|| format!("POST {path}"))
-}
-
-async fn guest(buyer: &reqwest::Client, gateway: &str, sku: &str) -> Result<Guest> {
-    let session = post(buyer, gateway, "", "/v1/auth/guest", &json!({})).await?;
-    let token = session["access_token"]
-        .as_str()
-        .context("a guest's token")?
-        .to_owned();
-    let item = json!({ "sku_id": sku, "quantity": 1 });
-    post(buyer, gateway, &token, "/v1/cart/items", &item).await?;
-    Ok(Guest { token })
-}
-
-/// The status, and the order if it is CONFIRMED.
-async fn check_out(buyer: &reqwest::Client, gateway: &str, guest: &Guest) -> Result<(u16, Option<Uuid>)> {
-    let body = json!({
-        "payment_method": "pm_card_visa", "email": "guest@example.com",
-        "shipping_address": { "name": "Ada Lovelace", "line1": "1 Main St", "city": "Springfield",
-                              "postal_code": "12345", "country": "US" },
-    });
-    let answer = buyer
-        .post(format!("{gateway}/v1/checkout"))
-        .bearer_auth(&guest.token)
-        .header("idempotency-key", SystemIds.next().to_string())
-        .json(&body)
-        .send()
-        .await
-        .context("check out")?;
-    let status = answer.status().as_u16();
-    let order: Value = answer.json().await.context("the answer to a checkout")?;
-    if status != 201 {
-        return Ok((status, None));
-    }
-    ensure!(
-        order["status"] == "CONFIRMED",
-        "a 201 that is not CONFIRMED: {order}"
-    );
-    let id = order["order_id"].as_str().unwrap_or_default().parse();
-    Ok((status, Some(id.context("an order's id")?)))
 }

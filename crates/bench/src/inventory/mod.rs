@@ -1,6 +1,9 @@
 //! One hot SKU: the inventory service against the naive design, bare actix-web and bare inserts, in turns
 //! on one database.
 
+mod figures;
+mod inserts;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -19,8 +22,8 @@ use crate::audit::{self, Told};
 use crate::child::{self, ReferenceServer};
 use crate::load::{self, HttpLoad, Shape};
 use crate::naive::{self, Outcome};
-use crate::probe::{self, Limits, Probe};
-use crate::report::{Aim, Figure, grouped};
+use crate::probe::{Limits, Probe};
+use crate::report::{Figure, grouped};
 use crate::stats::{Summary, per_second};
 use crate::wire::Template;
 
@@ -29,8 +32,6 @@ const UNITS: i64 = 1_000_000_000;
 /// The sell-out: so many requests for so few units.
 const SELL_OUT_UNITS: i64 = 500;
 const SELL_OUT_REQUESTS: u64 = 50_000;
-/// Rows of one commit of bare inserts: as the service's batches at most.
-const INSERT_ROWS: i32 = 512;
 /// How long the events of one load may take to be published.
 const DRAIN_DEADLINE: Duration = Duration::from_mins(5);
 const DRAIN_POLL: Duration = Duration::from_millis(20);
@@ -191,7 +192,7 @@ impl Bench {
                 })
                 .await
             }
-            Contestant::Inserts => self.inserts(shape).await,
+            Contestant::Inserts => inserts::run(&self.pool, shape).await,
             Contestant::SellOut => self.sell_out(shape, sku).await,
             Contestant::HttpAlone => self.over_http(alone(shape), "/v1/inventory/reserve", sku).await,
             Contestant::NaiveHttpAlone => self.over_http(alone(shape), "/naive", sku).await,
@@ -247,29 +248,6 @@ impl Bench {
             i64::try_from(granted) == Ok(SELL_OUT_UNITS) && granted + refused == SELL_OUT_REQUESTS,
             "{granted} of {SELL_OUT_UNITS} units were granted and {refused} of {SELL_OUT_REQUESTS} requests refused"
         );
-        Ok(summary)
-    }
-
-    /// The ceiling of the core: the same rows, several hundred a commit, nothing decided and nobody asked.
-    async fn inserts(&self, shape: Shape) -> Result<Summary> {
-        for table in ["reservations", "stock_ledger", "outbox"] {
-            let sql = format!("CREATE TABLE IF NOT EXISTS bench_{table} (LIKE {table} INCLUDING ALL)");
-            sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
-                .execute(&self.pool)
-                .await
-                .context("make a copy of a table")?;
-        }
-        let pool = self.pool.clone();
-        let two_lanes = Shape { clients: 2, ..shape };
-        let mut summary = load::in_process(two_lanes, move |_| insert_status(pool.clone())).await?;
-        let rows = u64::from(INSERT_ROWS.unsigned_abs());
-        summary.per_second *= rows;
-        for table in ["reservations", "stock_ledger", "outbox"] {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP TABLE bench_{table}")))
-                .execute(&self.pool)
-                .await
-                .context("drop a copy of a table")?;
-        }
         Ok(summary)
     }
 
@@ -348,69 +326,6 @@ impl Bench {
         }
         Ok(())
     }
-
-    fn values(&self, contestant: Contestant, pick: fn(&Summary) -> u64) -> Vec<u64> {
-        let samples = self.samples.get(&contestant).map_or(&[][..], Vec::as_slice);
-        samples.iter().map(|sample| pick(&sample.summary)).collect()
-    }
-
-    fn figure(&self, name: &str, contestant: Contestant) -> Figure {
-        let samples = self.samples.get(&contestant).map_or(&[][..], Vec::as_slice);
-        let limits: Vec<Limits> = samples.iter().map(|sample| sample.limits.clone()).collect();
-        Figure::new(name, "/s", self.values(contestant, rate)).limited_by(probe::mean(&limits))
-    }
-
-    fn figures(&self) -> Vec<Figure> {
-        use Contestant::{Core, Echo, Http, HttpAlone, Inserts, Naive, NaiveHttp, NaiveHttpAlone, SellOut};
-        let rate = |contestant| self.values(contestant, rate);
-        let p99 = |contestant| self.values(contestant, |summary| summary.p99_us);
-        let p50 = |contestant| self.values(contestant, |summary| summary.p50_us);
-        let again = |name: &str, contestant| Figure::new(name, "/s", rate(contestant));
-        vec![
-            self.figure("bare actix-web echo, HTTP", Echo),
-            self.figure("naive, HTTP", NaiveHttp),
-            self.figure("reserve, HTTP", Http).against(
-                "naive, HTTP",
-                &rate(NaiveHttp),
-                Some(Aim::AtLeast(25_000)),
-            ),
-            again("reserve, HTTP", Http).against("echo", &rate(Echo), Some(Aim::AtLeast(400))),
-            Figure::new("naive, HTTP: p99", " µs", p99(NaiveHttp)),
-            Figure::new("reserve, HTTP: p99", " µs", p99(Http)).against(
-                "naive, HTTP: p99",
-                &p99(NaiveHttp),
-                Some(Aim::AtMost(100)),
-            ),
-            self.figure("naive, in process", Naive),
-            self.figure("bare batched inserts, in process", Inserts),
-            self.figure("reserve, in process", Core).against(
-                "naive, in process",
-                &rate(Naive),
-                Some(Aim::AtLeast(40_000)),
-            ),
-            again("reserve, in process", Core).against(
-                "bare inserts",
-                &rate(Inserts),
-                Some(Aim::AtLeast(600)),
-            ),
-            self.figure("refusals of a sell-out, HTTP", SellOut).against(
-                "echo",
-                &rate(Echo),
-                Some(Aim::AtLeast(700)),
-            ),
-            Figure::new("naive, HTTP, one client: p50", " µs", p50(NaiveHttpAlone)),
-            Figure::new("reserve, HTTP, one client: p50", " µs", p50(HttpAlone)).against(
-                "naive, HTTP, one client: p50",
-                &p50(NaiveHttpAlone),
-                None,
-            ),
-            Figure::new("events published after a load", "/s", self.drained.clone()),
-        ]
-    }
-}
-
-fn rate(summary: &Summary) -> u64 {
-    summary.per_second
 }
 
 fn alone(shape: Shape) -> Shape {
@@ -425,42 +340,4 @@ fn issuer(stack: &Stack, service: Service, name: &'static str) -> Result<TokenIs
         internal_jwks_file: file("INTERNAL_JWKS_FILE")?,
     };
     TokenIssuer::load(name, &settings, Arc::new(SystemClock))
-}
-
-async fn insert_status(pool: PgPool) -> u16 {
-    match insert(&pool).await {
-        Ok(()) => 201,
-        Err(_) => 503,
-    }
-}
-
-/// One commit, one statement, no row of stock.
-async fn insert(pool: &PgPool) -> Result<()> {
-    let count = usize::try_from(INSERT_ROWS).unwrap_or_default();
-    let orders: Vec<Uuid> = (0..count).map(|_| SystemIds.next()).collect();
-    let versions: Vec<i64> = (0..i64::from(INSERT_ROWS)).collect();
-    let sku = SystemIds.next();
-    // As large as the service's events.
-    let payloads = vec![vec![0_u8; 150]; count];
-    sqlx::query(
-        "WITH granted AS (
-             INSERT INTO bench_reservations (order_id, status, sku_ids, quantities, expires_at, created_at, updated_at)
-             SELECT o, 'RESERVED', ARRAY[$2], ARRAY[1], now() + interval '1 hour', now(), now() FROM UNNEST($1::uuid[]) o
-         ), ledger AS (
-             INSERT INTO bench_stock_ledger (sku_id, version, kind, on_hand_delta, reserved_delta, order_id, actor, at)
-             SELECT $2, l.version, 'RESERVED', 0, 1, l.order_id, 'service:order', now()
-             FROM UNNEST($3::bigint[], $1::uuid[]) AS l(version, order_id)
-         )
-         INSERT INTO bench_outbox (topic, source, occurred_at, key, event_id, event_type, sequence, payload)
-         SELECT 'inventory-events', 'inventory', now(), $2::text, e.id, 'ferrocart.inventory.StockReserved.v1', e.version, e.payload
-         FROM UNNEST($1::uuid[], $3::bigint[], $4::bytea[]) AS e(id, version, payload)",
-    )
-    .bind(orders)
-    .bind(sku)
-    .bind(versions)
-    .bind(payloads)
-    .execute(pool)
-    .await
-    .context("insert a batch")?;
-    Ok(())
 }
