@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
+use anyhow::Context;
 use bytes::Bytes;
 use ferrocart_http_kit::Problem;
 use reqwest::header::HeaderMap;
@@ -11,6 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::table::{Pace, Service};
 use crate::config::UpstreamSettings;
+
+/// For a service's health and documents.
+const PUBLIC_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The services behind the gateway, as they are reached.
 #[derive(Clone)]
@@ -127,18 +131,13 @@ impl Upstreams {
         }
     }
 
-    /// What is asked of a service for the gateway's own purposes, without an identity.
+    /// What is asked of a service for the gateway's own purposes: without an identity, and without taking a
+    /// client's turn.
     pub(crate) async fn get_public(&self, service: Service, path: &str) -> anyhow::Result<Bytes> {
-        let request = Outgoing {
-            service,
-            method: Method::GET,
-            path_and_query: path,
-            headers: HeaderMap::new(),
-            body: OutgoingBody::Whole(Bytes::new()),
-            pace: Pace::Normal,
-        };
-        let incoming = self.send(request).await?;
-        Ok(incoming.response.error_for_status()?.bytes().await?)
+        let upstream = self.services.get(&service).context("no such service")?;
+        let request = self.http.get(format!("{}{path}", upstream.base_url));
+        let response = request.timeout(PUBLIC_TIMEOUT).send().await?;
+        Ok(response.error_for_status()?.bytes().await?)
     }
 
     fn timeout(&self, pace: Pace) -> Duration {
