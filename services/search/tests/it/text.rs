@@ -102,6 +102,24 @@ async fn the_last_word_may_be_a_beginning_and_any_word_misspelt() {
 }
 
 #[tokio::test]
+async fn a_common_word_as_typed_beats_a_rare_one_that_is_close() {
+    let shop = Shop::open().await;
+    for number in 0..12 {
+        let mut item = product(&format!("Item {number}"));
+        item.description = "Goes with any lamp.".into();
+        shop.list(&item).await;
+    }
+    let mut lamb = product("Lamb");
+    lamb.description = "Goes well.".into();
+    shop.list(&lamb).await;
+    shop.settled().await;
+    // Not the last word, for which beginnings count too.
+    let titles = shop.titles("q=lamp%20goes").await;
+    assert_eq!(titles.len(), 13);
+    assert_eq!(titles[12], "Lamb", "{titles:?}");
+}
+
+#[tokio::test]
 async fn all_words_are_asked_for_and_any_of_them_only_where_nothing_holds_all() {
     let shop = shelf().await;
     assert_eq!(shop.titles("q=rain%20jacket").await, ["Rain Jacket"]);

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use ferrocart_types::{ProductId, SkuId};
@@ -107,8 +107,6 @@ struct Batch {
     changed: BTreeSet<String>,
     /// Products whose availability has to be worked out anew.
     unsettled: BTreeSet<ProductId>,
-    /// The products of this batch that have the SKU; the committed ones are asked of the index.
-    holders: HashMap<SkuId, Vec<ProductId>>,
 }
 
 impl Batch {
@@ -119,7 +117,6 @@ impl Batch {
             known: BTreeMap::new(),
             changed: BTreeSet::new(),
             unsettled: BTreeSet::new(),
-            holders: HashMap::new(),
         }
     }
 
@@ -132,12 +129,6 @@ impl Batch {
                     .is_some_and(|known| known.version() >= product.version)
                 {
                     return Ok(());
-                }
-                for variant in &product.variants {
-                    self.holders
-                        .entry(variant.sku_id)
-                        .or_default()
-                        .push(product.product_id);
                 }
                 self.unsettled.insert(product.product_id);
                 let record = Record::Product {
@@ -176,6 +167,7 @@ impl Batch {
         Ok(())
     }
 
+    /// The committed products that have the SKU; those of this batch are settled at its end anyway.
     fn unsettle_holders(&mut self, sku_id: SkuId) -> Result<(), EngineError> {
         let term = Term::from_field_text(self.fields.sku, &sku_id.to_string());
         for address in addresses(&self.searcher, &term)? {
@@ -183,9 +175,6 @@ impl Batch {
                 continue;
             };
             self.unsettled.insert(product.product_id);
-        }
-        if let Some(holders) = self.holders.get(&sku_id) {
-            self.unsettled.extend(holders);
         }
         Ok(())
     }
