@@ -184,3 +184,28 @@ async fn a_driver_that_lost_its_lease_writes_nothing() {
         "{log:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_lost_its_lease_and_despairs_undoes_nothing() {
+    // The first driver hears nothing for longer than its lease and would give up after one try; the
+    // second one has confirmed the order by then.
+    let shop = Shop::open_with(|settings| {
+        settings.saga.saga_lease_ms = 100;
+        settings.saga.saga_tries_max = 1;
+        settings.neighbours.payment_timeout_ms = 1_000;
+    })
+    .await;
+    let (buyer, sku) = shop.customer_with_cart();
+    shop.world.fail("authorize", Fault::Timeout);
+    let answer = buyer.checkout("pm_card_visa").await.expect(201);
+    let id = id_of(&answer);
+    assert_eq!(shop.world.count("authorize"), 2);
+    shop.stop().await;
+    let state: String = sqlx::query_scalar("SELECT state FROM sagas")
+        .fetch_one(&shop.pool)
+        .await
+        .unwrap();
+    assert_eq!(state, "DONE");
+    assert_eq!(shop.world.payment(&id), Some("AUTHORIZED"));
+    assert_eq!(shop.world.available(sku), 9);
+}

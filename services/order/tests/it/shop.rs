@@ -10,6 +10,7 @@ use ferrocart_test_kit::{Answer, Api, TestEnv, eventually};
 use ferrocart_types::{SystemClock, SystemIds};
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -50,6 +51,7 @@ pub(crate) struct Shop {
     pub(crate) pool: PgPool,
     settings: Settings,
     cancel: CancellationToken,
+    serving: Mutex<Option<JoinHandle<anyhow::Result<()>>>>,
 }
 
 impl Drop for Shop {
@@ -90,7 +92,7 @@ impl Shop {
         change(&mut settings);
         let probe = Arc::new(StopOnce::default());
         let cancel = CancellationToken::new();
-        let port = serve(settings.clone(), Some(Arc::clone(&probe)), &cancel).await;
+        let (port, serving) = serve(settings.clone(), Some(Arc::clone(&probe)), &cancel).await;
         let pool = PgPool::connect(env.pg.database_url.expose_secret())
             .await
             .unwrap();
@@ -102,6 +104,7 @@ impl Shop {
             pool,
             settings,
             cancel,
+            serving: Mutex::new(Some(serving)),
         }
     }
 
@@ -109,7 +112,7 @@ impl Shop {
     pub(crate) async fn replica(&self, change: impl FnOnce(&mut Settings)) -> Api {
         let mut settings = self.settings.clone();
         change(&mut settings);
-        Api::new(serve(settings, None, &self.cancel).await)
+        Api::new(serve(settings, None, &self.cancel).await.0)
     }
 
     pub(crate) fn customer(&self) -> Buyer {
@@ -169,6 +172,13 @@ impl Shop {
         let order = buyer.checkout("pm_card_visa").await.expect(201);
         let id = id_of(&order);
         (buyer, sku, id)
+    }
+
+    /// Stops the service; its drivers come to the end of their steps.
+    pub(crate) async fn stop(&self) {
+        self.cancel.cancel();
+        let serving = self.serving.lock().unwrap().take().unwrap();
+        serving.await.unwrap().unwrap();
     }
 
     pub(crate) async fn unfinished_sagas(&self) -> i64 {
@@ -263,13 +273,17 @@ fn settings(env: &TestEnv, world: &World) -> Settings {
     settings
 }
 
-async fn serve(settings: Settings, probe: Option<Arc<StopOnce>>, cancel: &CancellationToken) -> u16 {
+async fn serve(
+    settings: Settings,
+    probe: Option<Arc<StopOnce>>,
+    cancel: &CancellationToken,
+) -> (u16, JoinHandle<anyhow::Result<()>>) {
     let probe = probe.map(|probe| -> Arc<dyn Probe> { probe });
     let application =
         Application::build_with_probe(settings, Arc::new(SystemClock), Arc::new(SystemIds), probe)
             .await
             .unwrap();
     let port = application.port().unwrap();
-    ferrocart_telemetry::spawn("service", application.run_until_stopped(cancel.clone()));
-    port
+    let serving = ferrocart_telemetry::spawn("service", application.run_until_stopped(cancel.clone()));
+    (port, serving)
 }
