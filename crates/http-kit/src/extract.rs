@@ -122,7 +122,9 @@ fn field_at_fault(path: &str, reason: &str, root: &str) -> String {
     let parent = path.trim_end_matches(['?', '.']);
     let mut parts = reason.split('`');
     let about = parts.next().unwrap_or_default();
-    let named = (about.starts_with("missing field") || about.starts_with("unknown field"))
+    let named = ["missing field", "unknown field", "duplicate field"]
+        .iter()
+        .any(|kind| about.starts_with(kind))
         .then(|| parts.next())
         .flatten();
     match (parent, named) {
@@ -244,6 +246,7 @@ mod tests {
         assert_eq!(refused_field(r#"{"items":[{"quantity":1}],"price":1}"#), "price");
         assert_eq!(refused_field(r#"{"items":[{"quantity":1}]} x"#), "body");
         assert_eq!(refused_field("{"), "body");
+        assert_eq!(refused_field(r#"{"items":[],"items":[]}"#), "items");
         assert_eq!(refused_field(r#"{"items":[{}]}"#), "items[0].quantity");
         assert_eq!(
             refused_field(r#"{"items":[{"quantity":1,"price":1}]}"#),

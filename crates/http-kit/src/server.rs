@@ -96,8 +96,10 @@ impl Server {
                 .app_data(web::Data::new(parts.clone()))
                 .wrap(from_fn(authenticate))
                 .wrap(from_fn(observe))
-                .configure(common_routes)
+                // The first match wins: a service may answer a common path in its own way, as the gateway
+                // does with the document of all services.
                 .configure(configure.clone())
+                .configure(common_routes)
                 .default_service(web::to(not_found))
         })
         .listen(self.listener)?
