@@ -73,8 +73,8 @@ impl Service {
                 Self::Notification,
             ],
             Self::Order => &[Self::Cart, Self::Catalog, Self::Inventory, Self::Payment],
-            Self::Cart => &[Self::Catalog],
-            Self::Catalog | Self::Search | Self::Inventory | Self::Payment | Self::Notification => &[],
+            Self::Cart | Self::Inventory => &[Self::Catalog],
+            Self::Catalog | Self::Search | Self::Payment | Self::Notification => &[],
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     #[serde(flatten)]
     pub batcher: BatcherSettings,
+    pub catalog_url: String,
+    pub catalog_timeout_ms: u64,
     pub hold_seconds_default: i64,
     pub sweep_interval_ms: u64,
 }
@@ -47,6 +49,12 @@ impl Settings {
         bounded("lane_queue_max", self.batcher.lane_queue_max, 1_000_000)?;
         if self.batcher.answer_timeout_ms == 0 {
             return Err(ConfigError::rejected("answer_timeout_ms", "must be above 0"));
+        }
+        if self.catalog_url.is_empty() {
+            return Err(ConfigError::rejected("catalog_url", "must be set"));
+        }
+        if self.catalog_timeout_ms == 0 {
+            return Err(ConfigError::rejected("catalog_timeout_ms", "must be above 0"));
         }
         if self.sweep_interval_ms == 0 {
             return Err(ConfigError::rejected("sweep_interval_ms", "must be above 0"));
@@ -78,6 +86,8 @@ mod tests {
             (&[("LANE_QUEUE_MAX", "0")], "lane_queue_max"),
             (&[("ANSWER_TIMEOUT_MS", "0")], "answer_timeout_ms"),
             (&[("SWEEP_INTERVAL_MS", "0")], "sweep_interval_ms"),
+            (&[("CATALOG_URL", "")], "catalog_url"),
+            (&[("CATALOG_TIMEOUT_MS", "0")], "catalog_timeout_ms"),
             (&[("HOLD_SECONDS_DEFAULT", "9")], "hold_seconds_default"),
         ] {
             let error = read(environment).validate().unwrap_err().to_string();

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
-use ferrocart_http_kit::Problem;
+use ferrocart_http_kit::{CallError, FieldError, Problem};
 use ferrocart_pg_kit::StoreError;
 use ferrocart_types::SkuId;
 
@@ -23,6 +23,12 @@ pub enum ServiceError {
     Batch(#[from] BatchError),
     #[error("no stock is kept for {}", list(.0))]
     ProductNotFound(Vec<SkuId>),
+    #[error("the catalog does not know {}", list(.0))]
+    NotListed(Vec<SkuId>),
+    #[error("not yours: {}", list(.0))]
+    NotYours(Vec<SkuId>),
+    #[error(transparent)]
+    Catalog(#[from] CallError),
     #[error("this SKU has stock: set or adjust it")]
     StockExists,
     #[error(transparent)]
@@ -49,14 +55,37 @@ impl From<sqlx::Error> for ServiceError {
     }
 }
 
+/// The most SKUs that a text names.
+const LISTED_MAX: usize = 10;
+
 fn list(skus: &[SkuId]) -> String {
-    skus.iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    let names: Vec<String> = skus.iter().take(LISTED_MAX).map(ToString::to_string).collect();
+    let names = names.join(", ");
+    match skus.len().saturating_sub(LISTED_MAX) {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
 }
 
 impl ServiceError {
+    /// Names the fields of the request in which the SKUs stand that are at fault, if that is what it is.
+    #[must_use]
+    pub fn naming<F: Into<String>>(self, fields: impl Iterator<Item = (F, SkuId)>) -> Self {
+        let (skus, reason) = match &self {
+            Self::NotListed(skus) => (skus, "the catalog does not know it"),
+            Self::NotYours(skus) => (skus, "it is another merchant's"),
+            _ => return self,
+        };
+        let errors = fields
+            .filter(|(_, sku)| skus.contains(sku))
+            .map(|(field, sku)| FieldError {
+                field: field.into(),
+                reason: format!("{sku}: {reason}"),
+            });
+        let errors = errors.collect();
+        self.problem().fields(errors).into()
+    }
+
     /// The refusal as the client reads it. A reserve request names its fields itself, see
     /// `routes::reserve`.
     pub fn problem(&self) -> Problem {
@@ -65,6 +94,13 @@ impl ServiceError {
             Self::Store(error) => store_problem(error),
             Self::Batch(error) => batch_problem(*error),
             Self::ProductNotFound(_) => Problem::not_found("PRODUCT_NOT_FOUND", self.to_string()),
+            Self::NotListed(_) => Problem::not_found("PRODUCT_NOT_FOUND", self.to_string()),
+            Self::NotYours(_) => Problem::forbidden(self.to_string()),
+            Self::Catalog(error) => {
+                tracing::warn!(%error, "the catalog did not say whose SKUs these are");
+                // Whatever it is, the same request may succeed when the catalog is well.
+                Problem::unavailable("the catalog", RETRY_AFTER)
+            }
             Self::StockExists | Self::OutOfBounds(_) | Self::Refused(Refusal::NotConfirmed) => {
                 Problem::conflict("INVALID_STOCK_STATE", self.to_string())
             }

@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod batcher;
+mod clients;
 mod config;
 mod consumers;
 pub mod domain;

@@ -5,7 +5,9 @@ use actix_web::web::{Data, ServiceConfig};
 use anyhow::Context;
 use ferrocart_config::ConfigError;
 use ferrocart_contracts::Topic;
-use ferrocart_http_kit::{Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenVerifier};
+use ferrocart_http_kit::{
+    Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, TokenVerifier,
+};
 use ferrocart_kafka_kit::{Consumer, KafkaSettings, Relay, RelayHandle, ensure_topics};
 use ferrocart_telemetry::TelemetrySettings;
 use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
@@ -13,8 +15,9 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::StockDesk;
+use crate::app::{Ownership, StockDesk};
 use crate::batcher::{Batcher, Tools};
+use crate::clients::CatalogClient;
 use crate::config::{DEFAULTS, Settings};
 use crate::consumers::OrderCancellations;
 use crate::domain::HoldSeconds;
@@ -191,12 +194,18 @@ async fn consume(kafka: KafkaSettings, batcher: Batcher, cancel: CancellationTok
 
 fn state(settings: &Settings, pool: &PgPool, tools: &Tools, batcher: Batcher) -> anyhow::Result<AppState> {
     let relay: RelayHandle = tools.relay.clone();
+    let issuer = TokenIssuer::load(SERVICE, &settings.auth, Arc::clone(&tools.clock))?;
+    let timeout = Duration::from_millis(settings.catalog_timeout_ms);
     Ok(AppState {
         desk: StockDesk {
             pool: pool.clone(),
             clock: Arc::clone(&tools.clock),
             ids: Arc::clone(&tools.ids),
             relay,
+        },
+        ownership: Ownership {
+            pool: pool.clone(),
+            catalog: CatalogClient::new(&settings.catalog_url, issuer, timeout)?,
         },
         batcher,
         pool: pool.clone(),

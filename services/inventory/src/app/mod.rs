@@ -1,7 +1,9 @@
 //! Use cases: what a commit changes, and the changes of stock that people make.
 
 mod book;
+mod ownership;
 mod stock;
 
 pub use book::{Actor, Book, Entry};
-pub use stock::{Adjustment, Answered, Created, Respond, StockDesk};
+pub(crate) use ownership::Ownership;
+pub use stock::{Adjustment, Answered, Created, Initialisation, Respond, StockDesk};

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use ferrocart_kafka_kit::RelayHandle;
 use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey, StoredResponse};
 use ferrocart_pg_kit::run_tx;
-use ferrocart_types::{SharedClock, SharedIds, SkuId, Timestamp};
+use ferrocart_types::{SharedClock, SharedIds, SkuId, Timestamp, UserId};
 use sqlx::{PgConnection, PgPool};
 
 use crate::app::book::{Actor, Book, Entry};
@@ -14,6 +14,14 @@ use crate::store;
 /// How long a claimed key keeps others out; the claim and the effect are one transaction, so it never
 /// outlives a crash.
 const KEY_LOCK: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The first stock of SKUs.
+#[derive(Debug, Clone)]
+pub struct Initialisation {
+    pub items: Vec<(SkuId, i64)>,
+    /// Whose they are, when a merchant gives them.
+    pub merchant: Option<UserId>,
+}
 
 /// A SKU's counters after an initialisation, and whether it made them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,15 +67,15 @@ impl StockDesk {
     }
 
     /// Gives SKUs their first stock, or their first after they were discontinued; others keep theirs. In
-    /// the order of `items`.
+    /// the order of the items.
     pub async fn initialise(
         &self,
-        items: Vec<(SkuId, i64)>,
+        first: Initialisation,
         actor: Actor,
     ) -> Result<Vec<Created>, ServiceError> {
         let created = run_tx(&self.pool, "stock.initialise", |conn| {
-            let (desk, items, actor) = (self.clone(), items.clone(), actor.clone());
-            Box::pin(async move { desk.initialise_in(conn, &items, &actor).await })
+            let (desk, first, actor) = (self.clone(), first.clone(), actor.clone());
+            Box::pin(async move { desk.initialise_in(conn, &first, &actor).await })
         })
         .await?;
         self.relay.poke();
@@ -77,15 +85,20 @@ impl StockDesk {
     async fn initialise_in(
         &self,
         conn: &mut PgConnection,
-        items: &[(SkuId, i64)],
+        first: &Initialisation,
         actor: &Actor,
     ) -> Result<Vec<Created>, ServiceError> {
+        let items = first.items.as_slice();
         let now = self.clock.now();
         let mut skus: Vec<SkuId> = items.iter().map(|(sku, _)| *sku).collect();
         skus.sort_unstable();
         skus.dedup();
         store::insert_missing(conn, &skus, now).await?;
         let stock = store::lock_stock(conn, &skus).await?;
+        if let Some(merchant) = first.merchant {
+            let merchants = skus.iter().map(|sku| (*sku, merchant)).collect();
+            store::learn_merchants(conn, &merchants).await?;
+        }
         let mut book = Book::open(&self.ids, now, &stock);
         let mut made: HashMap<SkuId, bool> = HashMap::with_capacity(items.len());
         for (sku, on_hand) in items {

@@ -8,12 +8,13 @@ mod stock_changes;
 
 use actix_web::web::{self, Data, ServiceConfig};
 use ferrocart_http_kit::{Caller, Problem, Role};
-use ferrocart_types::{InvalidId, OrderId, ReservationId, SharedClock, SkuId};
+use ferrocart_types::{InvalidId, OrderId, ReservationId, SharedClock, SkuId, UserId};
 use sqlx::PgPool;
 
-use crate::app::{Actor, StockDesk};
+use crate::app::{Actor, Ownership, StockDesk};
 use crate::batcher::Batcher;
 use crate::domain::HoldSeconds;
+use crate::error::ServiceError;
 
 pub(crate) use dto::{
     AdjustDto, InitialiseBatchDto, InitialiseDto, ReservationCommandDto, ReservationDto, ReserveDto, SetDto,
@@ -30,6 +31,7 @@ pub(crate) use stock_changes::{
 #[derive(Clone)]
 pub(crate) struct AppState {
     pub(crate) desk: StockDesk,
+    pub(crate) ownership: Ownership,
     pub(crate) batcher: Batcher,
     pub(crate) pool: PgPool,
     pub(crate) clock: SharedClock,
@@ -70,9 +72,26 @@ pub(crate) fn configure(config: &mut ServiceConfig, state: &Data<AppState>) {
 }
 
 /// Those who may write stock.
-const STOCK_WRITERS: [Role; 2] = [Role::Merchant, Role::Admin];
+const STOCK_WRITERS: [Role; 3] = [Role::Service, Role::Merchant, Role::Admin];
 /// Those who may reserve, and see reservations.
 const RESERVERS: [Role; 3] = [Role::Service, Role::Merchant, Role::Admin];
+
+/// The merchant whose SKUs alone the caller may touch; nobody in particular for those who may touch all.
+fn bound_to(caller: &Caller) -> Option<UserId> {
+    match caller {
+        Caller::Service(_) => None,
+        Caller::User(_) if caller.has_role(Role::Admin) => None,
+        Caller::User(user) => Some(user.user_id),
+    }
+}
+
+/// 403 when the caller is a merchant and some of these SKUs are another's.
+async fn require_own(caller: &Caller, state: &AppState, skus: &[SkuId]) -> Result<(), ServiceError> {
+    match bound_to(caller) {
+        Some(merchant) => state.ownership.of_stocked(merchant, skus).await,
+        None => Ok(()),
+    }
+}
 
 fn actor(caller: &Caller) -> Actor {
     Actor {

@@ -1,11 +1,15 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use ferrocart_http_kit::{Caller, Json, Problem, ProblemBody};
+use ferrocart_types::{OrderId, SkuId};
 
 use crate::batcher::{Move, Moved};
-use crate::domain::{Command, ReleaseReason, order_of};
+use crate::domain::{Command, ReleaseReason, Reservation, order_of};
 use crate::error::ServiceError;
-use crate::routes::{AppState, RESERVERS, ReservationCommandDto, ReservationDto, actor, parse_reservation};
+use crate::routes::{
+    AppState, RESERVERS, ReservationCommandDto, ReservationDto, actor, bound_to, parse_reservation,
+    require_own,
+};
 use crate::store;
 
 /// Make a reservation last
@@ -79,6 +83,9 @@ async fn command(
 ) -> Result<HttpResponse, ServiceError> {
     caller.require_any(&RESERVERS)?;
     let reservation_id = parse_reservation("reservation_id", &body.reservation_id)?;
+    if bound_to(caller).is_some() {
+        find_own(caller, state, order_of(reservation_id)).await?;
+    }
     let request = Move {
         order_id: order_of(reservation_id),
         command,
@@ -107,11 +114,20 @@ pub(crate) async fn read_reservation(
 ) -> Result<HttpResponse, ServiceError> {
     caller.require_any(&RESERVERS)?;
     let order_id = order_of(parse_reservation("reservation_id", &path)?);
-    let mut conn = state.pool.acquire().await?;
-    let reservation = store::find(&mut conn, &[order_id])
+    let reservation = find_own(&caller, &state, order_id)
         .await?
-        .remove(&order_id)
-        .ok_or(ServiceError::ReservationNotFound)?
         .seen_at(state.clock.now());
     Ok(HttpResponse::Ok().json(ReservationDto::from(&reservation)))
+}
+
+/// A merchant sees and moves the reservations of their own SKUs alone; what an order also holds of
+/// others' is none of theirs.
+async fn find_own(caller: &Caller, state: &AppState, order_id: OrderId) -> Result<Reservation, ServiceError> {
+    let mut conn = state.pool.acquire().await?;
+    let found = store::find(&mut conn, &[order_id]).await?.remove(&order_id);
+    drop(conn);
+    let reservation = found.ok_or(ServiceError::ReservationNotFound)?;
+    let skus: Vec<SkuId> = reservation.lines.iter().map(|line| line.sku).collect();
+    require_own(caller, state, &skus).await?;
+    Ok(reservation)
 }

@@ -6,7 +6,9 @@ use ferrocart_types::{Quantity, SkuId};
 use crate::batcher::Reserve;
 use crate::domain::{Ask, HoldSeconds, Lines, Refusal, Refused, Reservation, Verdict};
 use crate::error::ServiceError;
-use crate::routes::{AppState, RESERVERS, ReservationDto, ReserveDto, actor, parse_order, parse_sku};
+use crate::routes::{
+    AppState, RESERVERS, ReservationDto, ReserveDto, actor, bound_to, parse_order, parse_sku, require_own,
+};
 
 /// Set units aside for an order
 ///
@@ -35,6 +37,14 @@ pub(crate) async fn reserve(
         IdempotencyKey::extract(&request).await?;
     }
     let ask = parse_ask(&body.value, &state)?;
+    if bound_to(&caller).is_some() {
+        let skus: Vec<SkuId> = ask.lines.iter().map(|line| line.sku).collect();
+        let named = body.value.items.iter().enumerate();
+        let named = named
+            .filter_map(|(index, item)| Some((format!("items[{index}].sku_id"), item.sku_id.parse().ok()?)));
+        let checked = require_own(&caller, &state, &skus).await;
+        checked.map_err(|error| error.naming(named))?;
+    }
     let request = Reserve {
         ask,
         actor: actor(&caller),

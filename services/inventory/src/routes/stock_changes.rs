@@ -6,13 +6,13 @@ use ferrocart_http_kit::{Caller, IdempotencyKey, Json, Problem, ProblemBody, det
 use ferrocart_pg_kit::idempotency::{RequestKey, StoredResponse};
 use ferrocart_types::SkuId;
 
-use crate::app::{Adjustment, Answered};
+use crate::app::{Adjustment, Answered, Initialisation};
 use crate::domain::{Channel, Counters};
 use crate::error::ServiceError;
 use crate::routes::stock::respond;
 use crate::routes::{
     AdjustDto, AppState, InitialiseBatchDto, InitialiseDto, STOCK_WRITERS, SetDto, StockDto, StockOutcomeDto,
-    StockOutcomeListDto, actor, parse_sku,
+    StockOutcomeListDto, actor, bound_to, parse_sku, require_own,
 };
 
 /// Give a SKU its first stock
@@ -22,7 +22,9 @@ use crate::routes::{
     security(("bearer" = [])),
     responses((status = 201, body = StockDto),
         (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_PRODUCT_ID"),
-        (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 401, body = ProblemBody),
+        (status = 403, body = ProblemBody, description = "FORBIDDEN: another merchant's"),
+        (status = 404, body = ProblemBody, description = "PRODUCT_NOT_FOUND: the catalog does not know it"),
         (status = 409, body = ProblemBody, description = "INVALID_STOCK_STATE: it has stock"),
         (status = 503, body = ProblemBody, description = "DEPENDENCY_UNAVAILABLE")))]
 pub(crate) async fn initialise(
@@ -32,10 +34,16 @@ pub(crate) async fn initialise(
 ) -> Result<HttpResponse, ServiceError> {
     caller.require_any(&STOCK_WRITERS)?;
     let sku = parse_sku("sku_id", &body.value.sku_id)?;
-    let (desk, actor, on_hand) = (state.desk.clone(), actor(&caller), body.value.on_hand);
-    let made = detached("stock-initialise", async move {
-        desk.initialise(vec![(sku, on_hand)], actor).await
-    })
+    let first = Initialisation {
+        items: vec![(sku, body.value.on_hand)],
+        merchant: bound_to(&caller),
+    };
+    require_listed(&state, &first, |_| "sku_id".to_owned()).await?;
+    let (desk, actor) = (state.desk.clone(), actor(&caller));
+    let made = detached(
+        "stock-initialise",
+        async move { desk.initialise(first, actor).await },
+    )
     .await?;
     match made.first() {
         Some(made) if made.created => Ok(HttpResponse::Created()
@@ -52,7 +60,9 @@ pub(crate) async fn initialise(
     security(("bearer" = [])),
     responses((status = 200, body = StockOutcomeListDto),
         (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_PRODUCT_ID"),
-        (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 401, body = ProblemBody),
+        (status = 403, body = ProblemBody, description = "FORBIDDEN: some are another merchant's"),
+        (status = 404, body = ProblemBody, description = "PRODUCT_NOT_FOUND: the catalog does not know some"),
         (status = 503, body = ProblemBody, description = "DEPENDENCY_UNAVAILABLE")))]
 pub(crate) async fn initialise_batch(
     caller: Caller,
@@ -63,15 +73,34 @@ pub(crate) async fn initialise_batch(
     let items = body.value.items.iter().enumerate().map(|(index, item)| {
         parse_sku(&format!("items[{index}].sku_id"), &item.sku_id).map(|sku| (sku, item.on_hand))
     });
-    let items: Vec<(SkuId, i64)> = items.collect::<Result<_, _>>()?;
+    let first = Initialisation {
+        items: items.collect::<Result<_, _>>()?,
+        merchant: bound_to(&caller),
+    };
+    require_listed(&state, &first, |index| format!("items[{index}].sku_id")).await?;
     let (desk, actor) = (state.desk.clone(), actor(&caller));
     let made = detached("stock-initialise-batch", async move {
-        desk.initialise(items, actor).await
+        desk.initialise(first, actor).await
     })
     .await?;
     Ok(HttpResponse::Ok().json(StockOutcomeListDto {
         items: made.into_iter().map(StockOutcomeDto::from).collect(),
     }))
+}
+
+/// A merchant gives stock to what the catalog lists as theirs. `field` names where an item stands.
+async fn require_listed(
+    state: &AppState,
+    first: &Initialisation,
+    field: impl Fn(usize) -> String,
+) -> Result<(), ServiceError> {
+    let Some(merchant) = first.merchant else {
+        return Ok(());
+    };
+    let skus: Vec<SkuId> = first.items.iter().map(|(sku, _)| *sku).collect();
+    let checked = state.ownership.of_listed(merchant, &skus).await;
+    let fields = skus.iter().enumerate().map(|(index, sku)| (field(index), *sku));
+    checked.map_err(|error| error.naming(fields))
 }
 
 /// Set what is on hand
@@ -96,6 +125,7 @@ pub(crate) async fn set_stock(
     caller.require_any(&STOCK_WRITERS)?;
     let sku = parse_sku("sku_id", &path)?;
     let version = if_match(&request)?;
+    require_own(&caller, &state, &[sku]).await?;
     let (desk, actor, on_hand) = (state.desk.clone(), actor(&caller), body.value.on_hand);
     let counters = detached("stock-set", async move {
         desk.set(sku, on_hand, version, actor).await
@@ -138,6 +168,7 @@ pub(crate) async fn discontinue(
 ) -> Result<HttpResponse, ServiceError> {
     caller.require_any(&STOCK_WRITERS)?;
     let sku = parse_sku("sku_id", &path)?;
+    require_own(&caller, &state, &[sku]).await?;
     let (desk, actor) = (state.desk.clone(), actor(&caller));
     detached(
         "stock-discontinue",
@@ -187,6 +218,7 @@ pub(crate) async fn adjust(
         &body.raw,
     ];
     let key = RequestKey::new(caller.scope(), key.0, &target);
+    require_own(&caller, &state, &[sku]).await?;
     let (desk, actor) = (state.desk.clone(), actor(&caller));
     let answered = detached("stock-adjust", async move {
         desk.adjust(adjustment, key, actor, stored).await

@@ -6,7 +6,7 @@ mod stock;
 
 pub use changes::{Changes, LedgerRow, MovedRow, StockRow, apply};
 pub use reservations::{find, lock, lock_due};
-pub use stock::{insert_missing, lock_stock, read_stock};
+pub use stock::{insert_missing, learn_merchants, lock_stock, merchants, read_stock};
 
 /// Our own SQLSTATE, raised by `expect_rows`: rows were not as expected, nothing was changed.
 pub const STALE: &str = "FS001";

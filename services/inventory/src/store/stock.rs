@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
-use ferrocart_types::{SkuId, Timestamp};
+use ferrocart_types::{SkuId, Timestamp, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -39,6 +39,44 @@ pub async fn read_stock(
     .await
     .op(OP)?;
     rows.iter().map(counters).collect::<Result<_, _>>().op(OP)
+}
+
+/// Whose the SKUs are, as far as it is known; SKUs without a row are missing from the answer.
+pub async fn merchants(
+    conn: &mut PgConnection,
+    skus: &[SkuId],
+) -> Result<HashMap<SkuId, Option<UserId>>, StoreError> {
+    let rows: Vec<(Uuid, Option<Uuid>)> =
+        sqlx::query_as("SELECT sku_id, merchant_id FROM stock WHERE sku_id = ANY($1)")
+            .bind(uuids(skus))
+            .fetch_all(conn)
+            .await
+            .op("stock.merchants")?;
+    let rows = rows.into_iter();
+    Ok(rows
+        .map(|(sku, merchant)| (SkuId(sku), merchant.map(UserId)))
+        .collect())
+}
+
+/// Writes down whose the SKUs are, where that was not known. A SKU without a row is passed over.
+pub async fn learn_merchants(
+    conn: &mut PgConnection,
+    merchants: &HashMap<SkuId, UserId>,
+) -> Result<(), StoreError> {
+    // Locked in the order of their ids, like everywhere.
+    sqlx::query(
+        "WITH known AS (SELECT * FROM UNNEST($1::uuid[], $2::uuid[]) AS k(sku_id, merchant_id)),
+              locked AS (SELECT sku_id FROM stock WHERE sku_id = ANY($1) AND merchant_id IS NULL
+                         ORDER BY sku_id FOR UPDATE)
+         UPDATE stock s SET merchant_id = k.merchant_id
+         FROM known k JOIN locked USING (sku_id) WHERE s.sku_id = k.sku_id",
+    )
+    .bind(merchants.keys().map(SkuId::as_uuid).collect::<Vec<_>>())
+    .bind(merchants.values().map(UserId::as_uuid).collect::<Vec<_>>())
+    .execute(conn)
+    .await
+    .op("stock.learn_merchants")?;
+    Ok(())
 }
 
 /// Gives SKUs that have none a row with empty counters. Answers which ones had none.

@@ -9,12 +9,14 @@ use ferrocart_inventory::{Application, BatcherSettings, Settings};
 use ferrocart_kafka_kit::RelayHandle;
 use ferrocart_test_kit::{Answer, Api, TestEnv};
 use ferrocart_types::{
-    Clock, IdGen, MockClock, OrderId, Quantity, SharedClock, SkuId, SystemClock, SystemIds,
+    Clock, IdGen, MockClock, OrderId, Quantity, SharedClock, SkuId, SystemClock, SystemIds, UserId,
 };
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use crate::catalog::PlayCatalog;
 
 /// The service on a port of its own, with a clock that the test moves.
 pub(crate) struct Shop {
@@ -22,6 +24,8 @@ pub(crate) struct Shop {
     /// As the order service.
     pub(crate) api: Api,
     pub(crate) merchant: Api,
+    pub(crate) merchant_id: UserId,
+    pub(crate) catalog: PlayCatalog,
     pub(crate) clock: Arc<MockClock>,
     pub(crate) pool: PgPool,
     stop: CancellationToken,
@@ -52,17 +56,25 @@ impl Shop {
     }
 
     pub(crate) async fn open_with(batcher: BatcherSettings) -> Self {
+        Self::open_set(|settings| settings.batcher = batcher).await
+    }
+
+    pub(crate) async fn open_set(change: impl FnOnce(&mut Settings)) -> Self {
         let env = TestEnv::new("inventory").await;
-        let settings = Settings {
+        let (catalog, catalog_port) = PlayCatalog::open(&env);
+        let mut settings = Settings {
             http: env.http(),
             telemetry: env.telemetry(),
             auth: env.auth(),
             pg: env.pg.clone(),
             kafka: env.kafka.clone(),
-            batcher,
+            batcher: default_batcher(),
+            catalog_url: format!("http://127.0.0.1:{catalog_port}"),
+            catalog_timeout_ms: 5_000,
             hold_seconds_default: 900,
             sweep_interval_ms: 50,
         };
+        change(&mut settings);
         let telemetry = ferrocart_telemetry::init("inventory", &settings.telemetry).expect("telemetry");
         // Flushing ends nothing that the next test needs, and there is nothing to flush.
         std::mem::forget(telemetry);
@@ -76,10 +88,13 @@ impl Shop {
         let stop = CancellationToken::new();
         ferrocart_telemetry::spawn("service", application.run_until_stopped(stop.clone()));
         let api = Api::new(port);
-        let merchant = api.with_token(env.keys.new_user("inventory", &[Role::Merchant]).1);
+        let (merchant_id, token) = env.keys.new_user("inventory", &[Role::Merchant]);
+        let merchant = api.with_token(token);
         Self {
             api: api.with_token(env.keys.service_token("order", "inventory")),
             merchant,
+            merchant_id,
+            catalog,
             clock,
             pool,
             stop,
@@ -88,10 +103,23 @@ impl Shop {
     }
 
     pub(crate) async fn sku(&self, on_hand: i64) -> Uuid {
-        let sku = fresh();
+        let sku = self.listed();
         let body = json!({"sku_id": sku, "on_hand": on_hand});
         self.merchant.post("/v1/inventory", body).await.expect(201);
         sku
+    }
+
+    /// A SKU that the merchant has in the catalog, without stock.
+    pub(crate) fn listed(&self) -> Uuid {
+        let sku = fresh();
+        self.catalog.list(sku, self.merchant_id, "active");
+        sku
+    }
+
+    /// A user of their own, with the roles.
+    pub(crate) fn user(&self, roles: &[Role]) -> (UserId, Api) {
+        let (id, token) = self.env.keys.new_user("inventory", roles);
+        (id, self.api.with_token(token))
     }
 
     pub(crate) async fn stock(&self, sku: Uuid) -> Value {

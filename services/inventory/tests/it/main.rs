@@ -3,10 +3,12 @@
 #![allow(clippy::missing_panics_doc, reason = "tests panic where they must fail")]
 
 mod batches;
+mod catalog;
 mod events;
 mod faults;
 mod harness;
 mod lifecycle;
+mod owners;
 mod proxy;
 mod races;
 mod refusals;
