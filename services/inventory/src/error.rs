@@ -93,8 +93,9 @@ impl ServiceError {
             Self::Problem(problem) => problem.clone(),
             Self::Store(error) => store_problem(error),
             Self::Batch(error) => batch_problem(*error),
-            Self::ProductNotFound(_) => Problem::not_found("PRODUCT_NOT_FOUND", self.to_string()),
-            Self::NotListed(_) => Problem::not_found("PRODUCT_NOT_FOUND", self.to_string()),
+            Self::ProductNotFound(_) | Self::NotListed(_) => {
+                Problem::not_found("PRODUCT_NOT_FOUND", self.to_string())
+            }
             Self::NotYours(_) => Problem::forbidden(self.to_string()),
             Self::Catalog(error) => {
                 tracing::warn!(%error, "the catalog did not say whose SKUs these are");

@@ -44,6 +44,7 @@ impl Ownership {
         let told = self.catalog.merchants(&strange).await?;
         if !told.is_empty() {
             let mut conn = self.pool.acquire().await?;
+            let told: Vec<_> = told.iter().map(|(sku, merchant)| (*sku, *merchant)).collect();
             store::learn_merchants(&mut conn, &told).await?;
         }
         found.extend(told.into_iter().map(|(sku, merchant)| (sku, Some(merchant))));

@@ -1,19 +1,17 @@
 use std::collections::HashMap;
 
 use ferrocart_kafka_kit::RelayHandle;
-use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey, StoredResponse};
+use ferrocart_pg_kit::idempotency::{self, RequestKey, StoredResponse};
 use ferrocart_pg_kit::run_tx;
 use ferrocart_types::{SharedClock, SharedIds, SkuId, Timestamp, UserId};
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use crate::app::book::{Actor, Book, Entry};
+use crate::app::once::{Answered, claim};
 use crate::domain::{Channel, Counters, Kind, Movement};
 use crate::error::ServiceError;
 use crate::store;
-
-/// How long a claimed key keeps others out; the claim and the effect are one transaction, so it never
-/// outlives a crash.
-const KEY_LOCK: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The first stock of SKUs.
 #[derive(Debug, Clone)]
@@ -48,15 +46,10 @@ pub struct StockDesk {
     pub relay: RelayHandle,
 }
 
-/// What an idempotent change answered: now, or the first time.
-#[derive(Debug)]
-pub enum Answered {
-    Fresh(StoredResponse),
-    Replayed(StoredResponse),
-}
-
 /// How a change is answered; the answer is stored with the change.
 pub type Respond = fn(SkuId, Counters) -> StoredResponse;
+/// How an initialisation is answered; refusing it here undoes it.
+pub type RespondCreated = fn(&[Created]) -> Result<StoredResponse, ServiceError>;
 
 impl StockDesk {
     pub async fn read(&self, skus: &[SkuId]) -> Result<HashMap<SkuId, Counters>, ServiceError> {
@@ -71,15 +64,30 @@ impl StockDesk {
     pub async fn initialise(
         &self,
         first: Initialisation,
+        key: Option<RequestKey>,
         actor: Actor,
-    ) -> Result<Vec<Created>, ServiceError> {
-        let created = run_tx(&self.pool, "stock.initialise", |conn| {
-            let (desk, first, actor) = (self.clone(), first.clone(), actor.clone());
-            Box::pin(async move { desk.initialise_in(conn, &first, &actor).await })
+        respond: RespondCreated,
+    ) -> Result<Answered, ServiceError> {
+        let answered = run_tx(&self.pool, "stock.initialise", |conn| {
+            let (desk, first, key, actor) = (self.clone(), first.clone(), key.clone(), actor.clone());
+            Box::pin(async move {
+                let Some(key) = key else {
+                    let created = desk.initialise_in(conn, &first, &actor).await?;
+                    return respond(&created).map(Answered::Fresh);
+                };
+                let resource = first.items.first().map_or(Uuid::nil(), |(sku, _)| sku.as_uuid());
+                if let Some(before) = claim(conn, &key, resource, desk.clock.now()).await? {
+                    return Ok(Answered::Replayed(before));
+                }
+                let created = desk.initialise_in(conn, &first, &actor).await?;
+                let response = respond(&created)?;
+                idempotency::complete(conn, &key, &response).await?;
+                Ok(Answered::Fresh(response))
+            })
         })
         .await?;
         self.relay.poke();
-        Ok(created)
+        Ok(answered)
     }
 
     async fn initialise_in(
@@ -96,7 +104,7 @@ impl StockDesk {
         store::insert_missing(conn, &skus, now).await?;
         let stock = store::lock_stock(conn, &skus).await?;
         if let Some(merchant) = first.merchant {
-            let merchants = skus.iter().map(|sku| (*sku, merchant)).collect();
+            let merchants: Vec<_> = skus.iter().map(|sku| (*sku, merchant)).collect();
             store::learn_merchants(conn, &merchants).await?;
         }
         let mut book = Book::open(&self.ids, now, &stock);
@@ -172,12 +180,8 @@ impl StockDesk {
         actor: &Actor,
         respond: Respond,
     ) -> Result<Answered, ServiceError> {
-        let now = self.clock.now();
-        match idempotency::claim(conn, key, adjustment.sku.as_uuid(), now, KEY_LOCK).await? {
-            Claim::Fresh | Claim::Resume { .. } => {}
-            Claim::Replay { response, .. } => return Ok(Answered::Replayed(response)),
-            Claim::InProgress { retry_after, .. } => return Err(ServiceError::InProgress(retry_after)),
-            Claim::Reused => return Err(ServiceError::KeyReused),
+        if let Some(before) = claim(conn, key, adjustment.sku.as_uuid(), self.clock.now()).await? {
+            return Ok(Answered::Replayed(before));
         }
         let made = Entry {
             reason: Some(adjustment.reason),

@@ -1,6 +1,7 @@
 //! The HTTP surface: parse, call, answer.
 
 mod dto;
+mod idempotency;
 mod reservations;
 mod reserve;
 mod stock;

@@ -1,11 +1,14 @@
+use actix_web::http::StatusCode;
 use actix_web::web::Data;
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
-use ferrocart_http_kit::{Caller, FieldError, IdempotencyKey, Json, Problem, ProblemBody};
+use actix_web::{HttpRequest, HttpResponse};
+use ferrocart_http_kit::{Caller, FieldError, Json, Problem, ProblemBody, detached};
 use ferrocart_types::{Quantity, SkuId};
 
+use crate::app::once;
 use crate::batcher::Reserve;
 use crate::domain::{Ask, HoldSeconds, Lines, Refusal, Refused, Reservation, Verdict};
 use crate::error::ServiceError;
+use crate::routes::idempotency::{self, stored, user_key};
 use crate::routes::{
     AppState, RESERVERS, ReservationDto, ReserveDto, actor, bound_to, parse_order, parse_sku, require_own,
 };
@@ -33,9 +36,7 @@ pub(crate) async fn reserve(
     body: Json<ReserveDto>,
 ) -> Result<HttpResponse, ServiceError> {
     caller.require_any(&RESERVERS)?;
-    if let Caller::User(_) = caller {
-        IdempotencyKey::extract(&request).await?;
-    }
+    let key = user_key(&caller, &request, &body.raw).await?;
     let ask = parse_ask(&body.value, &state)?;
     if bound_to(&caller).is_some() {
         let skus: Vec<SkuId> = ask.lines.iter().map(|line| line.sku).collect();
@@ -45,14 +46,36 @@ pub(crate) async fn reserve(
         let checked = require_own(&caller, &state, &skus).await;
         checked.map_err(|error| error.naming(named))?;
     }
+    let resource = ask.order_id.as_uuid();
     let request = Reserve {
         ask,
         actor: actor(&caller),
     };
+    let Some(key) = key else {
+        let (reservation, replayed) = reserved(&state, request, &body.value).await?;
+        return Ok(created(&reservation, replayed));
+    };
+    let answered = detached("reserve", async move {
+        let work = async {
+            let (reservation, _) = reserved(&state, request, &body.value).await?;
+            Ok(stored(StatusCode::CREATED, &ReservationDto::from(&reservation)))
+        };
+        once(&state.pool, &state.clock, &key, resource, work).await
+    })
+    .await?;
+    Ok(idempotency::respond(answered))
+}
+
+/// The reservation, and whether it stood before.
+async fn reserved(
+    state: &AppState,
+    request: Reserve,
+    body: &ReserveDto,
+) -> Result<(Reservation, bool), ServiceError> {
     match state.batcher.reserve(request).await? {
-        Verdict::Granted(reservation) => Ok(created(&reservation, false)),
-        Verdict::Existing(reservation) => Ok(created(&reservation, true)),
-        Verdict::Refused(refused) => Err(refusal(refused, &body.value)),
+        Verdict::Granted(reservation) => Ok((reservation, false)),
+        Verdict::Existing(reservation) => Ok((reservation, true)),
+        Verdict::Refused(refused) => Err(refusal(refused, body)),
     }
 }
 

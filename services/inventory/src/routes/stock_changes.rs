@@ -1,14 +1,15 @@
-use actix_web::http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::StatusCode;
+use actix_web::http::header::IF_MATCH;
 use actix_web::web::{Data, Path};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use ferrocart_http_kit::{Caller, IdempotencyKey, Json, Problem, ProblemBody, detached};
-use ferrocart_pg_kit::idempotency::{RequestKey, StoredResponse};
+use ferrocart_pg_kit::idempotency::StoredResponse;
 use ferrocart_types::SkuId;
 
-use crate::app::{Adjustment, Answered, Initialisation};
+use crate::app::{Adjustment, Created, Initialisation};
 use crate::domain::{Channel, Counters};
 use crate::error::ServiceError;
+use crate::routes::idempotency::{self, request_key, request_key_of, stored};
 use crate::routes::stock::respond;
 use crate::routes::{
     AdjustDto, AppState, InitialiseBatchDto, InitialiseDto, STOCK_WRITERS, SetDto, StockDto, StockOutcomeDto,
@@ -17,22 +18,28 @@ use crate::routes::{
 
 /// Give a SKU its first stock
 ///
-/// Repeating it changes nothing and is answered 409, whatever the key: a SKU has its first stock once.
+/// With the same key and body again it changes nothing and gets the first answer. With another key it is
+/// answered 409: a SKU has its first stock once.
 #[utoipa::path(post, path = "/v1/inventory", tag = "inventory", request_body = InitialiseDto,
     security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "Required of users: one for each request, the same with a retry")),
     responses((status = 201, body = StockDto),
-        (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_PRODUCT_ID"),
+        (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_PRODUCT_ID, IDEMPOTENCY_KEY_MISSING"),
         (status = 401, body = ProblemBody),
         (status = 403, body = ProblemBody, description = "FORBIDDEN: another merchant's"),
         (status = 404, body = ProblemBody, description = "PRODUCT_NOT_FOUND: the catalog does not know it"),
         (status = 409, body = ProblemBody, description = "INVALID_STOCK_STATE: it has stock"),
+        (status = 422, body = ProblemBody, description = "IDEMPOTENCY_KEY_REUSED"),
         (status = 503, body = ProblemBody, description = "DEPENDENCY_UNAVAILABLE")))]
 pub(crate) async fn initialise(
     caller: Caller,
     state: Data<AppState>,
+    request: HttpRequest,
     body: Json<InitialiseDto>,
 ) -> Result<HttpResponse, ServiceError> {
     caller.require_any(&STOCK_WRITERS)?;
+    let key = request_key(&caller, &request, &body.raw).await?;
     let sku = parse_sku("sku_id", &body.value.sku_id)?;
     let first = Initialisation {
         items: vec![(sku, body.value.on_hand)],
@@ -40,15 +47,19 @@ pub(crate) async fn initialise(
     };
     require_listed(&state, &first, |_| "sku_id".to_owned()).await?;
     let (desk, actor) = (state.desk.clone(), actor(&caller));
-    let made = detached(
-        "stock-initialise",
-        async move { desk.initialise(first, actor).await },
-    )
+    let answered = detached("stock-initialise", async move {
+        desk.initialise(first, key, actor, created).await
+    })
     .await?;
+    Ok(idempotency::respond(answered))
+}
+
+fn created(made: &[Created]) -> Result<StoredResponse, ServiceError> {
     match made.first() {
-        Some(made) if made.created => Ok(HttpResponse::Created()
-            .insert_header((ETAG, format!("\"{}\"", made.counters.version)))
-            .json(StockDto::new(sku, made.counters))),
+        Some(made) if made.created => Ok(stored(
+            StatusCode::CREATED,
+            &StockDto::new(made.sku, made.counters),
+        )),
         _ => Err(ServiceError::StockExists),
     }
 }
@@ -58,18 +69,23 @@ pub(crate) async fn initialise(
 /// SKUs that have stock keep it and are marked `existing`, so it can be repeated.
 #[utoipa::path(post, path = "/v1/inventory:batch", tag = "inventory", request_body = InitialiseBatchDto,
     security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "Required of users: one for each request, the same with a retry")),
     responses((status = 200, body = StockOutcomeListDto),
-        (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_PRODUCT_ID"),
+        (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_PRODUCT_ID, IDEMPOTENCY_KEY_MISSING"),
         (status = 401, body = ProblemBody),
         (status = 403, body = ProblemBody, description = "FORBIDDEN: some are another merchant's"),
         (status = 404, body = ProblemBody, description = "PRODUCT_NOT_FOUND: the catalog does not know some"),
+        (status = 422, body = ProblemBody, description = "IDEMPOTENCY_KEY_REUSED"),
         (status = 503, body = ProblemBody, description = "DEPENDENCY_UNAVAILABLE")))]
 pub(crate) async fn initialise_batch(
     caller: Caller,
     state: Data<AppState>,
+    request: HttpRequest,
     body: Json<InitialiseBatchDto>,
 ) -> Result<HttpResponse, ServiceError> {
     caller.require_any(&STOCK_WRITERS)?;
+    let key = request_key(&caller, &request, &body.raw).await?;
     let items = body.value.items.iter().enumerate().map(|(index, item)| {
         parse_sku(&format!("items[{index}].sku_id"), &item.sku_id).map(|sku| (sku, item.on_hand))
     });
@@ -79,13 +95,17 @@ pub(crate) async fn initialise_batch(
     };
     require_listed(&state, &first, |index| format!("items[{index}].sku_id")).await?;
     let (desk, actor) = (state.desk.clone(), actor(&caller));
-    let made = detached("stock-initialise-batch", async move {
-        desk.initialise(first, actor).await
+    let answered = detached("stock-initialise-batch", async move {
+        desk.initialise(first, key, actor, created_many).await
     })
     .await?;
-    Ok(HttpResponse::Ok().json(StockOutcomeListDto {
-        items: made.into_iter().map(StockOutcomeDto::from).collect(),
-    }))
+    Ok(idempotency::respond(answered))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the signature that the desk calls")]
+fn created_many(made: &[Created]) -> Result<StoredResponse, ServiceError> {
+    let items = made.iter().copied().map(StockOutcomeDto::from).collect();
+    Ok(stored(StatusCode::OK, &StockOutcomeListDto { items }))
 }
 
 /// A merchant gives stock to what the catalog lists as theirs. `field` names where an item stands.
@@ -194,12 +214,13 @@ pub(crate) async fn adjust(
     caller: Caller,
     state: Data<AppState>,
     path: Path<String>,
-    // After the role: who may not adjust needs no key to be told so.
     request: HttpRequest,
     body: Json<AdjustDto>,
 ) -> Result<HttpResponse, ServiceError> {
     caller.require_any(&STOCK_WRITERS)?;
+    // Nothing in the body tells an adjustment from another one like it: services need a key as well.
     let key = IdempotencyKey::extract(&request).await?;
+    let key = request_key_of(&caller, &request, &key, &body.raw);
     let sku = parse_sku("sku_id", &path)?;
     let channel: Channel = body
         .value
@@ -212,34 +233,15 @@ pub(crate) async fn adjust(
         reason: body.value.reason.clone(),
         channel,
     };
-    let target = [
-        Method::POST.as_str().as_bytes(),
-        request.path().as_bytes(),
-        &body.raw,
-    ];
-    let key = RequestKey::new(caller.scope(), key.0, &target);
     require_own(&caller, &state, &[sku]).await?;
     let (desk, actor) = (state.desk.clone(), actor(&caller));
     let answered = detached("stock-adjust", async move {
-        desk.adjust(adjustment, key, actor, stored).await
+        desk.adjust(adjustment, key, actor, adjusted).await
     })
     .await?;
-    let (response, replayed) = match answered {
-        Answered::Fresh(response) => (response, false),
-        Answered::Replayed(response) => (response, true),
-    };
-    let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::OK);
-    let mut answer = HttpResponse::build(status);
-    answer.insert_header((CONTENT_TYPE, "application/json"));
-    if replayed {
-        answer.insert_header(("idempotent-replayed", "true"));
-    }
-    Ok(answer.body(response.body))
+    Ok(idempotency::respond(answered))
 }
 
-fn stored(sku: SkuId, counters: Counters) -> StoredResponse {
-    StoredResponse {
-        status: StatusCode::OK.as_u16(),
-        body: serde_json::to_vec(&StockDto::new(sku, counters)).unwrap_or_default(),
-    }
+fn adjusted(sku: SkuId, counters: Counters) -> StoredResponse {
+    stored(StatusCode::OK, &StockDto::new(sku, counters))
 }

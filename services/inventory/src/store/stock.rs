@@ -61,7 +61,7 @@ pub async fn merchants(
 /// Writes down whose the SKUs are, where that was not known. A SKU without a row is passed over.
 pub async fn learn_merchants(
     conn: &mut PgConnection,
-    merchants: &HashMap<SkuId, UserId>,
+    merchants: &[(SkuId, UserId)],
 ) -> Result<(), StoreError> {
     // Locked in the order of their ids, like everywhere.
     sqlx::query(
@@ -71,8 +71,13 @@ pub async fn learn_merchants(
          UPDATE stock s SET merchant_id = k.merchant_id
          FROM known k JOIN locked USING (sku_id) WHERE s.sku_id = k.sku_id",
     )
-    .bind(merchants.keys().map(SkuId::as_uuid).collect::<Vec<_>>())
-    .bind(merchants.values().map(UserId::as_uuid).collect::<Vec<_>>())
+    .bind(merchants.iter().map(|(sku, _)| sku.as_uuid()).collect::<Vec<_>>())
+    .bind(
+        merchants
+            .iter()
+            .map(|(_, merchant)| merchant.as_uuid())
+            .collect::<Vec<_>>(),
+    )
     .execute(conn)
     .await
     .op("stock.learn_merchants")?;

@@ -105,7 +105,10 @@ impl Shop {
     pub(crate) async fn sku(&self, on_hand: i64) -> Uuid {
         let sku = self.listed();
         let body = json!({"sku_id": sku, "on_hand": on_hand});
-        self.merchant.post("/v1/inventory", body).await.expect(201);
+        self.merchant
+            .post_once("/v1/inventory", &sku.to_string(), body)
+            .await
+            .expect(201);
         sku
     }
 

@@ -7,6 +7,7 @@ mod catalog;
 mod events;
 mod faults;
 mod harness;
+mod keys;
 mod lifecycle;
 mod owners;
 mod proxy;

@@ -36,19 +36,31 @@ async fn stock_is_given_to_what_the_catalog_lists_as_ones_own() {
     let foreign = fresh();
     shop.catalog.list(foreign, other_id, "active");
 
-    let refused = shop.merchant.post("/v1/inventory", stock(unknown)).await;
+    let refused = shop
+        .merchant
+        .post_once("/v1/inventory", &fresh().to_string(), stock(unknown))
+        .await;
     assert_eq!(
         fields(&refused.expect_problem(404, "PRODUCT_NOT_FOUND")),
         ["sku_id"]
     );
-    let refused = shop.merchant.post("/v1/inventory", stock(foreign)).await;
+    let refused = shop
+        .merchant
+        .post_once("/v1/inventory", &fresh().to_string(), stock(foreign))
+        .await;
     assert_eq!(fields(&refused.expect_problem(403, "FORBIDDEN")), ["sku_id"]);
     let batch = json!({"items": [stock(mine), stock(unknown), stock(draft), stock(unknown)]});
-    let refused = shop.merchant.post("/v1/inventory:batch", batch).await;
+    let refused = shop
+        .merchant
+        .post_once("/v1/inventory:batch", &fresh().to_string(), batch)
+        .await;
     let refused = refused.expect_problem(404, "PRODUCT_NOT_FOUND");
     assert_eq!(fields(&refused), ["items[1].sku_id", "items[3].sku_id"]);
     let batch = json!({"items": [stock(mine), stock(foreign)]});
-    let refused = shop.merchant.post("/v1/inventory:batch", batch).await;
+    let refused = shop
+        .merchant
+        .post_once("/v1/inventory:batch", &fresh().to_string(), batch)
+        .await;
     assert_eq!(
         fields(&refused.expect_problem(403, "FORBIDDEN")),
         ["items[1].sku_id"]
@@ -58,16 +70,25 @@ async fn stock_is_given_to_what_the_catalog_lists_as_ones_own() {
         nothing.expect_problem(404, "PRODUCT_NOT_FOUND");
     }
 
-    shop.merchant.post("/v1/inventory", stock(mine)).await.expect(201);
+    shop.merchant
+        .post_once("/v1/inventory", &fresh().to_string(), stock(mine))
+        .await
+        .expect(201);
     let batch = json!({"items": [stock(mine), stock(draft)]});
-    let given = shop.merchant.post("/v1/inventory:batch", batch).await.expect(200);
+    let given = shop
+        .merchant
+        .post_once("/v1/inventory:batch", &fresh().to_string(), batch)
+        .await
+        .expect(200);
     assert_eq!(given.json["items"][1]["status"], "created");
     for sku in [mine, draft] {
         assert_eq!(merchant_of(&shop, sku).await, Some(shop.merchant_id.as_uuid()));
     }
     // What stands in a row is asked no more, and is not another's to take over.
     let before = shop.catalog.calls();
-    let refused = other.post("/v1/inventory", stock(mine)).await;
+    let refused = other
+        .post_once("/v1/inventory", &fresh().to_string(), stock(mine))
+        .await;
     refused.expect_problem(403, "FORBIDDEN");
     assert_eq!(shop.catalog.calls(), before);
 }
@@ -77,7 +98,10 @@ async fn a_batch_larger_than_the_catalogs_is_asked_in_parts() {
     let shop = Shop::open().await;
     let items: Vec<Value> = (0..450).map(|_| stock(shop.listed())).collect();
     let body = json!({"items": items});
-    shop.merchant.post("/v1/inventory:batch", body).await.expect(200);
+    shop.merchant
+        .post_once("/v1/inventory:batch", &fresh().to_string(), body)
+        .await
+        .expect(200);
     assert_eq!(shop.catalog.calls(), 3);
 }
 
@@ -87,17 +111,26 @@ async fn without_the_catalog_no_new_stock_is_given_and_known_stock_is_kept() {
     let sku = shop.sku(5).await;
     let new = shop.listed();
     shop.catalog.go_away();
-    let refused = shop.merchant.post("/v1/inventory", stock(new)).await;
+    let refused = shop
+        .merchant
+        .post_once("/v1/inventory", &fresh().to_string(), stock(new))
+        .await;
     refused.expect_problem(503, "DEPENDENCY_UNAVAILABLE");
     let path = format!("/v1/inventory/{sku}");
     shop.merchant.put(&path, json!({"on_hand": 6})).await.expect(200);
 
     let gone = Shop::open_set(|settings| settings.catalog_url = "http://127.0.0.1:1".to_owned()).await;
-    let refused = gone.merchant.post("/v1/inventory", stock(gone.listed())).await;
+    let refused = gone
+        .merchant
+        .post_once("/v1/inventory", &fresh().to_string(), stock(gone.listed()))
+        .await;
     let refused = refused.expect_problem(503, "DEPENDENCY_UNAVAILABLE");
     assert!(refused.headers.contains_key("retry-after"));
     let (_, admin) = gone.user(&[Role::Admin]);
-    admin.post("/v1/inventory", stock(fresh())).await.expect(201);
+    admin
+        .post_once("/v1/inventory", &fresh().to_string(), stock(fresh()))
+        .await
+        .expect(201);
 }
 
 /// All that a merchant may do with a SKU and its reservations.
@@ -114,8 +147,12 @@ async fn everything(api: &Api, sku: Uuid, reservation: &str) -> Vec<(&'static st
         ),
         (
             "reserve",
-            api.post_once("/v1/inventory/reserve", &key, reserve_body(fresh(), &[(sku, 1)]))
-                .await,
+            api.post_once(
+                "/v1/inventory/reserve",
+                &fresh().to_string(),
+                reserve_body(fresh(), &[(sku, 1)]),
+            )
+            .await,
         ),
         (
             "read a reservation",
@@ -164,7 +201,10 @@ async fn an_order_over_two_merchants_is_neithers_to_move() {
     let (other_id, other) = shop.user(&[Role::Merchant]);
     let theirs = fresh();
     shop.catalog.list(theirs, other_id, "active");
-    other.post("/v1/inventory", stock(theirs)).await.expect(201);
+    other
+        .post_once("/v1/inventory", &fresh().to_string(), stock(theirs))
+        .await
+        .expect(201);
     let mine = shop.sku(5).await;
     let reservation = shop.reserved(&[(mine, 1), (theirs, 1)]).await;
     let body = json!({"reservation_id": reservation});
@@ -190,7 +230,10 @@ async fn administrators_and_services_do_all_and_an_owner_is_learned_later() {
     let shop = Shop::open().await;
     let (_, admin) = shop.user(&[Role::Admin]);
     let (sku, other) = (shop.listed(), shop.listed());
-    admin.post("/v1/inventory", stock(sku)).await.expect(201);
+    admin
+        .post_once("/v1/inventory", &fresh().to_string(), stock(sku))
+        .await
+        .expect(201);
     shop.api.post("/v1/inventory", stock(other)).await.expect(201);
     let path = format!("/v1/inventory/{sku}");
     admin.put(&path, json!({"on_hand": 7})).await.expect(200);
@@ -206,7 +249,10 @@ async fn administrators_and_services_do_all_and_an_owner_is_learned_later() {
     assert_eq!(merchant_of(&shop, sku).await, Some(shop.merchant_id.as_uuid()));
     // Neither row nor catalog knows whose this is: it is nobody's.
     let nobodys = fresh();
-    admin.post("/v1/inventory", stock(nobodys)).await.expect(201);
+    admin
+        .post_once("/v1/inventory", &fresh().to_string(), stock(nobodys))
+        .await
+        .expect(201);
     shop.merchant
         .put(&format!("/v1/inventory/{nobodys}"), json!({"on_hand": 8}))
         .await

@@ -86,7 +86,7 @@ async fn bad_ids_in_paths_and_commands_are_refused() {
         .expect_problem(400, "VALIDATION_ERROR");
     let negative = json!({"sku_id": fresh(), "on_hand": -1});
     shop.merchant
-        .post("/v1/inventory", negative)
+        .post_once("/v1/inventory", &fresh().to_string(), negative)
         .await
         .expect_problem(400, "VALIDATION_ERROR");
 }

@@ -11,13 +11,17 @@ async fn stock_is_initialised_read_set_adjusted_and_discontinued() {
     let sku = shop.listed();
     let path = format!("/v1/inventory/{sku}");
     let body = json!({"sku_id": sku, "on_hand": 7});
-    let made = shop.merchant.post("/v1/inventory", &body).await.expect(201);
+    let made = shop
+        .merchant
+        .post_once("/v1/inventory", &fresh().to_string(), &body)
+        .await
+        .expect(201);
     assert_eq!(
         made.json,
         json!({"sku_id": sku, "on_hand": 7, "reserved": 0, "available": 7, "version": 1})
     );
     shop.merchant
-        .post("/v1/inventory", &body)
+        .post_once("/v1/inventory", &fresh().to_string(), &body)
         .await
         .expect_problem(409, "INVALID_STOCK_STATE");
 
@@ -48,7 +52,10 @@ async fn stock_is_initialised_read_set_adjusted_and_discontinued() {
     shop.reserve(fresh(), &[(sku, 1)])
         .await
         .expect_problem(404, "PRODUCT_NOT_FOUND");
-    shop.merchant.post("/v1/inventory", &body).await.expect(201);
+    shop.merchant
+        .post_once("/v1/inventory", &fresh().to_string(), &body)
+        .await
+        .expect(201);
     assert_eq!(shop.stock(sku).await["available"], 7);
     shop.audit().await;
 }
@@ -176,7 +183,11 @@ async fn many_skus_are_initialised_and_read_at_once() {
         .map(|sku| json!({"sku_id": sku, "on_hand": 3}))
         .collect();
     let body = json!({"items": items});
-    let first = shop.merchant.post("/v1/inventory:batch", &body).await.expect(200);
+    let first = shop
+        .merchant
+        .post_once("/v1/inventory:batch", &fresh().to_string(), &body)
+        .await
+        .expect(200);
     let statuses = |answer: &serde_json::Value, status: &str| {
         let items = answer["items"].as_array().unwrap();
         assert_eq!(items.len(), 1_000);
@@ -185,7 +196,11 @@ async fn many_skus_are_initialised_and_read_at_once() {
     assert_eq!(statuses(&first.json, "created"), 1_000);
     assert_eq!(first.json["items"][999]["sku_id"], json!(skus[999]));
     shop.reserved(&[(skus[0], 1)]).await;
-    let again = shop.merchant.post("/v1/inventory:batch", &body).await.expect(200);
+    let again = shop
+        .merchant
+        .post_once("/v1/inventory:batch", &fresh().to_string(), &body)
+        .await
+        .expect(200);
     assert_eq!(statuses(&again.json, "existing"), 1_000);
     assert_eq!(
         again.json["items"][0]["reserved"], 1,
@@ -213,7 +228,7 @@ async fn many_skus_are_initialised_and_read_at_once() {
         .collect();
     for body in [json!({"items": too_many}), json!({"items": []})] {
         shop.merchant
-            .post("/v1/inventory:batch", body)
+            .post_once("/v1/inventory:batch", &fresh().to_string(), body)
             .await
             .expect_problem(400, "VALIDATION_ERROR");
     }
