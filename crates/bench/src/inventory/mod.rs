@@ -273,7 +273,7 @@ impl Bench {
         let sku = SystemIds.next();
         let merchant = UserIdentity {
             user_id: UserId(SystemIds.next()),
-            roles: vec![Role::Merchant],
+            roles: vec![Role::Admin],
             email: None,
             guest_session: None,
         };
