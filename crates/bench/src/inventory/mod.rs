@@ -271,7 +271,7 @@ impl Bench {
 
     async fn stock(&self, units: i64) -> Result<Uuid> {
         let sku = SystemIds.next();
-        let merchant = UserIdentity {
+        let admin = UserIdentity {
             user_id: UserId(SystemIds.next()),
             roles: vec![Role::Admin],
             email: None,
@@ -279,7 +279,7 @@ impl Bench {
         };
         let token = self
             .gateway
-            .user_token("inventory", &merchant)
+            .user_token("inventory", &admin)
             .context("sign a token")?;
         let answer = self
             .http
