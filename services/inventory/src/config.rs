@@ -27,6 +27,9 @@ pub struct Settings {
     pub catalog_timeout_ms: u64,
     pub hold_seconds_default: i64,
     pub sweep_interval_ms: u64,
+    pub reconcile_repair: bool,
+    pub reconcile_chunk_skus: i64,
+    pub reconcile_rest_ms: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -59,6 +62,15 @@ impl Settings {
         if self.sweep_interval_ms == 0 {
             return Err(ConfigError::rejected("sweep_interval_ms", "must be above 0"));
         }
+        if !(1..=100_000).contains(&self.reconcile_chunk_skus) {
+            return Err(ConfigError::rejected(
+                "reconcile_chunk_skus",
+                "must be from 1 to 100000",
+            ));
+        }
+        if self.reconcile_rest_ms == 0 {
+            return Err(ConfigError::rejected("reconcile_rest_ms", "must be above 0"));
+        }
         HoldSeconds::new(self.hold_seconds_default)
             .map(|_| ())
             .map_err(|error| ConfigError::rejected("hold_seconds_default", error.to_string()))
@@ -88,6 +100,8 @@ mod tests {
             (&[("SWEEP_INTERVAL_MS", "0")], "sweep_interval_ms"),
             (&[("CATALOG_URL", "")], "catalog_url"),
             (&[("CATALOG_TIMEOUT_MS", "0")], "catalog_timeout_ms"),
+            (&[("RECONCILE_CHUNK_SKUS", "0")], "reconcile_chunk_skus"),
+            (&[("RECONCILE_REST_MS", "0")], "reconcile_rest_ms"),
             (&[("HOLD_SECONDS_DEFAULT", "9")], "hold_seconds_default"),
         ] {
             let error = read(environment).validate().unwrap_err().to_string();

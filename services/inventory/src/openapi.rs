@@ -14,6 +14,7 @@ use crate::routes;
         routes::set_stock,
         routes::discontinue,
         routes::adjust,
+        routes::read_drift,
         routes::reserve,
         routes::confirm,
         routes::release,

@@ -15,14 +15,14 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{Ownership, StockDesk};
+use crate::app::{DriftDesk, Ownership, StockDesk};
 use crate::batcher::{Batcher, Tools};
 use crate::clients::CatalogClient;
 use crate::config::{DEFAULTS, Settings};
 use crate::consumers::OrderCancellations;
 use crate::domain::HoldSeconds;
 use crate::routes::{self, AppState};
-use crate::workers::{Housekeeper, Sweeper};
+use crate::workers::{Housekeeper, Reconciler, Sweeper};
 use crate::{SERVICE, openapi};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -148,6 +148,13 @@ fn spawn_workers(background: &mut Background, workers: Workers<'_>) {
         interval: Duration::from_millis(settings.sweep_interval_ms),
     };
     background.spawn("sweeper", sweeper.run(cancel.clone()));
+    let reconciler = Reconciler {
+        desk: drift_desk(pool, tools),
+        repair: settings.reconcile_repair,
+        chunk: settings.reconcile_chunk_skus,
+        rest: Duration::from_millis(settings.reconcile_rest_ms),
+    };
+    background.spawn("reconciler", reconciler.run(cancel.clone()));
     let housekeeper = Housekeeper {
         pool: pool.clone(),
         clock: tools.clock.clone(),
@@ -192,6 +199,15 @@ async fn consume(kafka: KafkaSettings, batcher: Batcher, cancel: CancellationTok
     Ok(())
 }
 
+fn drift_desk(pool: &PgPool, tools: &Tools) -> DriftDesk {
+    DriftDesk {
+        pool: pool.clone(),
+        clock: Arc::clone(&tools.clock),
+        ids: Arc::clone(&tools.ids),
+        relay: tools.relay.clone(),
+    }
+}
+
 fn state(settings: &Settings, pool: &PgPool, tools: &Tools, batcher: Batcher) -> anyhow::Result<AppState> {
     let relay: RelayHandle = tools.relay.clone();
     let issuer = TokenIssuer::load(SERVICE, &settings.auth, Arc::clone(&tools.clock))?;
@@ -203,6 +219,7 @@ fn state(settings: &Settings, pool: &PgPool, tools: &Tools, batcher: Batcher) ->
             ids: Arc::clone(&tools.ids),
             relay,
         },
+        drift: drift_desk(pool, tools),
         ownership: Ownership {
             pool: pool.clone(),
             catalog: CatalogClient::new(&settings.catalog_url, issuer, timeout)?,

@@ -5,7 +5,7 @@ use ferrocart_contracts::v1::{
     StockReserved, StockUpdated,
 };
 use ferrocart_contracts::{Envelope, Event, timestamp_to_proto, v1};
-use ferrocart_types::{EventId, SharedIds, SkuId, Timestamp};
+use ferrocart_types::{EventId, OrderId, SharedIds, SkuId, Timestamp};
 
 use crate::SERVICE;
 use crate::domain::{
@@ -29,6 +29,15 @@ pub struct Entry {
     pub channel: Option<Channel>,
     /// Whether the SKU is no longer sold afterwards.
     pub discontinued: bool,
+}
+
+/// What the ledger must add so that it tells the truth again.
+#[derive(Debug, Clone)]
+pub(super) struct Correction {
+    pub(super) order_id: Option<OrderId>,
+    pub(super) on_hand: i64,
+    pub(super) reserved: i64,
+    pub(super) reason: String,
 }
 
 #[derive(Debug)]
@@ -145,6 +154,36 @@ impl<'t> Book<'t> {
             channel: entry.channel,
         });
         Ok(())
+    }
+
+    /// The counters become `target`, whatever they were, and the ledger adds up to them.
+    pub(super) fn reconcile(
+        &mut self,
+        sku: SkuId,
+        target: Counters,
+        corrections: Vec<Correction>,
+        actor: &Actor,
+    ) {
+        let Some(page) = self.pages.get_mut(&sku) else {
+            return;
+        };
+        page.now = target;
+        for correction in corrections {
+            page.now.version += 1;
+            self.changes.ledger.push(LedgerRow {
+                sku,
+                version: page.now.version,
+                kind: Kind::Reconciled,
+                on_hand_delta: correction.on_hand,
+                reserved_delta: correction.reserved,
+                order_id: correction.order_id,
+                actor: actor.name.clone(),
+                reason: Some(correction.reason),
+                channel: None,
+            });
+        }
+        page.updated = Some((Kind::Reconciled, actor.traceparent.clone()));
+        page.version_taken = false;
     }
 
     /// All changes, with one StockUpdated for each SKU whose counters moved, and the counters after.

@@ -1,11 +1,13 @@
 //! The rules of stock and reservations; no I/O.
 
+mod drift;
 mod grant;
 mod hold;
 mod lines;
 mod reservation;
 mod stock;
 
+pub use drift::{LedgerSums, OrderGap, Standing};
 pub(crate) use grant::grant;
 pub use grant::{Ask, Refused, Shortage, Verdict};
 pub use hold::{HoldSeconds, InvalidHold};

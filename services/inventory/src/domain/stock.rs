@@ -81,6 +81,8 @@ pub enum Kind {
     Adjusted,
     Set,
     Discontinued,
+    /// Records that had come apart were made to agree.
+    Reconciled,
 }
 
 impl Kind {
@@ -95,13 +97,16 @@ impl Kind {
             Self::Adjusted => "ADJUSTED",
             Self::Set => "SET",
             Self::Discontinued => "DISCONTINUED",
+            Self::Reconciled => "RECONCILED",
         }
     }
 
-    /// The reason in a StockUpdated event, for which an expiry is a release.
+    /// The reason in a StockUpdated event, for which an expiry is a release, and a correction an
+    /// adjustment.
     pub const fn as_event_reason(self) -> &'static str {
         match self {
             Self::Expired => Self::Released.as_str(),
+            Self::Reconciled => Self::Adjusted.as_str(),
             other => other.as_str(),
         }
     }

@@ -1,5 +1,6 @@
 //! The HTTP surface: parse, call, answer.
 
+mod drift;
 mod dto;
 mod idempotency;
 mod reservations;
@@ -12,11 +13,12 @@ use ferrocart_http_kit::{Caller, Problem, Role};
 use ferrocart_types::{InvalidId, OrderId, ReservationId, SharedClock, SkuId, UserId};
 use sqlx::PgPool;
 
-use crate::app::{Actor, Ownership, StockDesk};
+use crate::app::{Actor, DriftDesk, Ownership, StockDesk};
 use crate::batcher::Batcher;
 use crate::domain::HoldSeconds;
 use crate::error::ServiceError;
 
+pub(crate) use drift::__path_read_drift;
 pub(crate) use dto::{
     AdjustDto, InitialiseBatchDto, InitialiseDto, ReservationCommandDto, ReservationDto, ReserveDto, SetDto,
     StockDto, StockListDto, StockOutcomeDto, StockOutcomeListDto,
@@ -33,6 +35,7 @@ pub(crate) use stock_changes::{
 pub(crate) struct AppState {
     pub(crate) desk: StockDesk,
     pub(crate) ownership: Ownership,
+    pub(crate) drift: DriftDesk,
     pub(crate) batcher: Batcher,
     pub(crate) pool: PgPool,
     pub(crate) clock: SharedClock,
@@ -69,13 +72,17 @@ pub(crate) fn configure(config: &mut ServiceConfig, state: &Data<AppState>) {
         .route(
             "/v1/inventory/{sku_id}/adjustments",
             web::post().to(stock_changes::adjust),
-        );
+        )
+        .route("/v1/inventory/{sku_id}/drift", web::get().to(drift::read_drift));
 }
 
 /// Those who may write stock.
 const STOCK_WRITERS: [Role; 3] = [Role::Service, Role::Merchant, Role::Admin];
 /// Those who may reserve, and see reservations.
 const RESERVERS: [Role; 3] = [Role::Service, Role::Merchant, Role::Admin];
+
+/// Those who may look into the records behind the counters.
+const STOCK_INSPECTORS: [Role; 4] = [Role::Service, Role::Merchant, Role::Support, Role::Admin];
 
 /// The merchant whose SKUs alone the caller may touch; nobody in particular for those who may touch all.
 fn bound_to(caller: &Caller) -> Option<UserId> {
@@ -92,6 +99,14 @@ async fn require_own(caller: &Caller, state: &AppState, skus: &[SkuId]) -> Resul
         Some(merchant) => state.ownership.of_stocked(merchant, skus).await,
         None => Ok(()),
     }
+}
+
+/// Like [`require_own`], for records that the shop's support may see as well.
+async fn require_visible(caller: &Caller, state: &AppState, sku: SkuId) -> Result<(), ServiceError> {
+    if caller.has_role(Role::Support) {
+        return Ok(());
+    }
+    require_own(caller, state, &[sku]).await
 }
 
 fn actor(caller: &Caller) -> Actor {

@@ -1,10 +1,12 @@
 //! The only place with SQL.
 
 mod changes;
+mod drift;
 mod reservations;
 mod stock;
 
 pub use changes::{Changes, LedgerRow, MovedRow, StockRow, apply};
+pub use drift::{Looked, keep_sums, look_at, look_closely, order_gaps};
 pub use reservations::{find, lock, lock_due};
 pub use stock::{insert_missing, learn_merchants, lock_stock, merchants, read_stock};
 

@@ -73,6 +73,9 @@ impl Shop {
             catalog_timeout_ms: 5_000,
             hold_seconds_default: 900,
             sweep_interval_ms: 50,
+            reconcile_repair: true,
+            reconcile_chunk_skus: 3,
+            reconcile_rest_ms: 20,
         };
         change(&mut settings);
         let telemetry = ferrocart_telemetry::init("inventory", &settings.telemetry).expect("telemetry");

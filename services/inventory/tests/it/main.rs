@@ -4,6 +4,7 @@
 
 mod batches;
 mod catalog;
+mod drift;
 mod events;
 mod faults;
 mod harness;
