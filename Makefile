@@ -56,6 +56,11 @@ bench: build ## Measure the platform against references of the same run (ARGS=--
 	@cargo build --release -p ferrocart-bench --bin ferrocart-bench --example inventory_core
 	@target/release/ferrocart-bench --json target/bench.json $(ARGS)
 
+.PHONY: audit
+audit: ## Check the promises of the running platform against all that it has written (ARGS=--grace-seconds=0)
+	@cargo build --release -p ferrocart-audit
+	@target/release/ferrocart-audit --stack $(FOLDER) $(ARGS)
+
 .PHONY: lint
 lint: ## Check formatting, architecture and generated code, and run clippy without mercy
 	@cargo fmt --all --check

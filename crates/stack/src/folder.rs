@@ -10,8 +10,10 @@ use tokio::net::TcpStream;
 
 use crate::builder::{adopt, lock_folder};
 use crate::component::Component;
+use crate::keys::Secrets;
 use crate::layout::{Layout, remove_folder};
 use crate::lifecycle::{first_error, stop_waves};
+use crate::postgres::role_url;
 use crate::progress::Progress;
 use crate::ready::probe_service;
 use crate::state::State;
@@ -69,6 +71,48 @@ pub fn status(folder: &Path) -> Result<Vec<ComponentStatus>> {
 /// The addresses by component name, of those that were started and of engines given by URL.
 pub fn urls(folder: &Path) -> Result<BTreeMap<String, String>> {
     Ok(read(folder)?.map(|(_, state)| state.urls).unwrap_or_default())
+}
+
+/// Where a tool that looks into the stores finds them.
+#[derive(Clone)]
+pub struct Stores {
+    /// By database, reached by its service's own role.
+    pub databases: BTreeMap<String, String>,
+    pub kafka_brokers: String,
+    pub psp_url: String,
+    pub psp_api_key: String,
+}
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stores")
+            .field("kafka_brokers", &self.kafka_brokers)
+            .field("psp_url", &self.psp_url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The stores of the stack that was started in the folder; none when nothing was.
+pub fn stores(folder: &Path) -> Result<Option<Stores>> {
+    let Some((layout, state)) = read(folder)? else {
+        return Ok(None);
+    };
+    let secrets = Secrets::load(&layout)?.context("the folder has no secrets.json")?;
+    let url = |component: Component| {
+        let url = state.urls.get(component.name()).cloned();
+        url.with_context(|| format!("{component} was not started in {}", folder.display()))
+    };
+    let admin_url = url(Component::Postgres)?;
+    let mut databases = BTreeMap::new();
+    for (role, password) in &secrets.postgres_roles {
+        databases.insert(role.clone(), role_url(&admin_url, role, password)?);
+    }
+    Ok(Some(Stores {
+        databases,
+        kafka_brokers: url(Component::Kafka)?,
+        psp_url: url(Component::PspSandbox)?,
+        psp_api_key: secrets.psp_api_key,
+    }))
 }
 
 /// Stops the processes that were started in the folder, and no others; its data stays. Answers how many there

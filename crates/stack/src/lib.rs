@@ -38,7 +38,7 @@ mod tools;
 
 pub use builder::{Builder, External};
 pub use component::{Component, Components, Service};
-pub use folder::{ComponentStatus, down, status, urls, wipe};
+pub use folder::{ComponentStatus, Stores, down, status, stores, urls, wipe};
 pub use handle::ProcessHandle;
 pub use keys::Account;
 pub use ports::{PortPlan, Ports};
