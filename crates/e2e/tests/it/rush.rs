@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use ferrocart_audit::{Options, Silent, Target, audit};
 use ferrocart_stack::Service;
 use ferrocart_test_kit::{Api, eventually};
+use ferrocart_types::SystemClock;
 use serde_json::{Value, json};
 
 use crate::platform::{ExpectOk, Platform, address, fresh};
@@ -69,6 +71,26 @@ async fn a_rush_with_kills_sells_every_unit_at_most_once() {
         agrees(&platform.provider_ledger().await, &bought).then_some(())
     })
     .await;
+    no_promise_is_broken(&platform).await;
+}
+
+/// What the auditor says once all has been quiet for a moment, so that it compares everything.
+async fn no_promise_is_broken(platform: &Platform) {
+    let target = Target::of_stack(platform.stack.folder()).unwrap();
+    let options = Options {
+        grace: Duration::from_secs(2),
+        ..Options::default()
+    };
+    let report = eventually("an audit of what is quiet", || async {
+        let report = audit(&target, &options, &SystemClock, &mut Silent).await.unwrap();
+        (report.too_recent == 0).then_some(report)
+    })
+    .await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
+    for checked in ["I1 I4 SKUs", "I4 products", "I1 I2 I3 I4 I6 orders", "payment intents"] {
+        let count = report.checked.iter().find(|(what, _)| *what == checked);
+        assert!(count.is_some_and(|(_, count)| *count > 0), "{checked}: {:?}", report.checked);
+    }
 }
 
 /// Checks out as a careful client does: the same key until there is a definite answer.
