@@ -20,7 +20,7 @@ use crate::investigate::Investigator;
 use crate::read::cursor::{Cursor, Groups};
 use crate::read::postgres::{self, snapshot};
 use crate::read::provider;
-use crate::read::rows::{Intent, Step, Version};
+use crate::read::rows::{Intent, Published, Step};
 use crate::read::topics::{self, Events};
 use crate::target::Target;
 
@@ -41,7 +41,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             grace: Duration::from_secs(30),
-            action_max: Duration::from_secs(600),
+            action_max: Duration::from_mins(10),
             findings_max: 100,
         }
     }
@@ -77,17 +77,18 @@ pub async fn audit(
     clock: &dyn Clock,
     watcher: &mut dyn Watcher,
 ) -> Result<Report> {
+    // Read before the stores are: whatever they do not show yet is newer than this.
+    let moment = Moment {
+        now: clock.now(),
+        grace: TimeDelta::from_std(options.grace).context("the grace")?,
+        action_max: TimeDelta::from_std(options.action_max).context("the time to act")?,
+    };
     watcher.begin("stores as of now");
     let mut stores = Stores {
         inventory: snapshot(&target.inventory_url, "inventory").await?,
         orders: snapshot(&target.orders_url, "orders").await?,
         payments: snapshot(&target.payments_url, "payments").await?,
         catalog: snapshot(&target.catalog_url, "catalog").await?,
-    };
-    let moment = Moment {
-        now: clock.now(),
-        grace: TimeDelta::from_std(options.grace).context("the grace")?,
-        action_max: TimeDelta::from_std(options.action_max).context("the time to act")?,
     };
     watcher.end("stores as of now", 4, 0);
     let mut audit = Audit {
@@ -207,7 +208,7 @@ impl Audit<'_> {
     }
 
     /// I1, and I4 of SKUs.
-    async fn skus(&mut self, inventory: &mut PgConnection, mut events: Groups<Version>) -> Result<()> {
+    async fn skus(&mut self, inventory: &mut PgConnection, mut events: Groups<Published>) -> Result<()> {
         const WHAT: &str = "I1 I4 SKUs";
         let before = self.begin(WHAT);
         let mut rows = Cursor::open("stock", postgres::skus(inventory)).await?;
@@ -225,7 +226,7 @@ impl Audit<'_> {
     }
 
     /// I4 of products.
-    async fn products(&mut self, catalog: &mut PgConnection, mut events: Groups<Version>) -> Result<()> {
+    async fn products(&mut self, catalog: &mut PgConnection, mut events: Groups<Published>) -> Result<()> {
         const WHAT: &str = "I4 products";
         let before = self.begin(WHAT);
         let mut rows = Cursor::open("products", postgres::products(catalog)).await?;
@@ -301,7 +302,8 @@ impl Audit<'_> {
             self.report.too_recent += u64::from(!verdict.too_recent);
             standing.retain(|violation| !is_across_stores(violation));
         }
-        let mut history: Option<Vec<String>> = None;
+        // With the first of the subject's findings alone.
+        let mut told = false;
         for violation in standing {
             *self
                 .report
@@ -311,16 +313,12 @@ impl Audit<'_> {
             if self.report.findings.len() >= self.findings_max {
                 continue;
             }
-            // Once for each subject is enough.
-            let history = match &history {
-                Some(_) => Vec::new(),
-                None => {
-                    let mut lines = self.investigator.history(&subject).await?;
-                    lines.extend(intents.iter().map(provider_line));
-                    history = Some(Vec::new());
-                    lines
-                }
-            };
+            let mut history = Vec::new();
+            if !told {
+                told = true;
+                history = self.investigator.history(&subject).await?;
+                history.extend(intents.iter().map(provider_line));
+            }
             let finding = Finding { violation, history };
             self.watcher.found(&finding);
             self.report.findings.push(finding);
@@ -363,7 +361,7 @@ fn trail(events: &mut Groups<Step>, key: Uuid) -> Result<Option<Trail>> {
     Ok(trail)
 }
 
-fn versions(events: &mut Groups<Version>, key: Uuid) -> Result<Option<Versions>> {
+fn versions(events: &mut Groups<Published>, key: Uuid) -> Result<Option<Versions>> {
     let mut versions = None;
     while let Some(event) = events.take(key)? {
         versions = Some(Versions::fold(versions, event));

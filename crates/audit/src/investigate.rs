@@ -102,7 +102,7 @@ impl<'t> Investigator<'t> {
                 .fetch_one(connection)
                 .await
                 .with_context(|| format!("look again at {subject} in {database}"))?;
-            if at.is_some_and(|at| moment.is_recent(at)) {
+            if at.is_some_and(|at| moment.may_be_unseen(at)) {
                 return Ok(true);
             }
         }

@@ -61,7 +61,7 @@ impl<T: Serialize + DeserializeOwned> Sorter<T> {
         }
         let mut file = file
             .into_inner()
-            .map_err(|error| error.into_error())
+            .map_err(std::io::IntoInnerError::into_error)
             .context("write a run")?;
         file.rewind().context("rewind a run")?;
         self.runs.push(file);

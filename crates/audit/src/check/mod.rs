@@ -22,12 +22,20 @@ pub(crate) struct Moment {
     pub(crate) action_max: TimeDelta,
 }
 
+/// A change bears the time at which it was decided; its transaction may commit this much later.
+const COMMIT_MAX: TimeDelta = TimeDelta::seconds(5);
+
 /// The broker deletes whole segments, some of them early in the eyes of this machine's clock.
 const RETENTION_MARGIN: TimeDelta = TimeDelta::hours(1);
 
 impl Moment {
     pub(crate) fn is_recent(&self, at: Timestamp) -> bool {
         self.is_within(at, self.grace)
+    }
+
+    /// Whether what changed then may not have been seen when the stores were looked at.
+    pub(crate) fn may_be_unseen(&self, at: Timestamp) -> bool {
+        self.is_within(at, self.grace.max(COMMIT_MAX))
     }
 
     fn is_within(&self, at: Timestamp, age: TimeDelta) -> bool {

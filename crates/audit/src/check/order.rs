@@ -99,7 +99,12 @@ fn judge_ends(verdict: &mut Verdict, case: &Case, moment: &Moment) {
         );
         verdict.add(Promise::FinalState, "RESERVATION_NOT_EXPIRED", detail);
     }
-    let Some(payment) = &case.payment else { return };
+    if let Some(payment) = &case.payment {
+        judge_payment_ends(verdict, payment, moment);
+    }
+}
+
+fn judge_payment_ends(verdict: &mut Verdict, payment: &PaymentRow, moment: &Moment) {
     if let Some((operation, since)) = &payment.operation
         && !moment.is_recent(*since)
     {

@@ -321,7 +321,7 @@ fn events_that_differ_from_the_rows_are_found() {
                 .as_mut()
                 .unwrap()
                 .faults
-                .push("3 comes after 1".to_owned())
+                .push("3 comes after 1".to_owned());
         },
         &["EVENTS_OUT_OF_ORDER"],
     );

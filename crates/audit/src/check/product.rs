@@ -64,7 +64,7 @@ mod tests {
     use ferrocart_types::Timestamp;
 
     use super::*;
-    use crate::read::rows::Version;
+    use crate::read::rows::Published;
 
     fn moment() -> Moment {
         Moment {
@@ -84,7 +84,7 @@ mod tests {
 
     fn events(newest: i64, last: i64, deleted: bool) -> Versions {
         Versions {
-            newest: Version {
+            newest: Published {
                 version: newest,
                 counters: None,
                 deleted,

@@ -105,7 +105,7 @@ mod tests {
     use ferrocart_types::Timestamp;
 
     use super::*;
-    use crate::read::rows::Version;
+    use crate::read::rows::Published;
 
     fn moment() -> Moment {
         Moment {
@@ -130,7 +130,7 @@ mod tests {
             standing: 2,
         };
         let events = Versions {
-            newest: Version {
+            newest: Published {
                 version: 5,
                 counters: Some((10, 2)),
                 deleted: false,

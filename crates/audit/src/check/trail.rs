@@ -1,6 +1,6 @@
 //! One key's events, folded while they stream by.
 
-use crate::read::rows::{Step, Version};
+use crate::read::rows::{Published, Step};
 
 /// Faults of one key that are kept.
 const FAULTS_MAX: usize = 5;
@@ -55,7 +55,7 @@ impl Trail {
 /// The events of a SKU or a product, whose versions grow.
 #[derive(Debug, Clone)]
 pub(crate) struct Versions {
-    pub(crate) newest: Version,
+    pub(crate) newest: Published,
     /// The one that stands last; older than the newest only if they are out of order.
     pub(crate) last: i64,
     /// The newest version that tells counters, and these.
@@ -63,7 +63,7 @@ pub(crate) struct Versions {
 }
 
 impl Versions {
-    pub(crate) fn fold(versions: Option<Self>, event: Version) -> Self {
+    pub(crate) fn fold(versions: Option<Self>, event: Published) -> Self {
         let told = event.counters.map(|counters| (event.version, counters));
         let Some(mut versions) = versions else {
             return Self {
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_newest_version_and_the_last_one_are_told_apart() {
-        let event = |version, counters| Version {
+        let event = |version, counters| Published {
             version,
             counters,
             deleted: false,

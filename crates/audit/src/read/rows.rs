@@ -138,7 +138,7 @@ pub(crate) struct Step {
 
 /// An event of a SKU or a product, whose versions grow.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Version {
+pub(crate) struct Published {
     pub(crate) version: i64,
     /// On hand and reserved, of a StockUpdated.
     pub(crate) counters: Option<(i64, i64)>,

@@ -8,12 +8,13 @@ use ferrocart_contracts::{Envelope, Event as _, Topic, v1};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers as _, Message};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::rows::{Step, Version};
+use super::rows::{Published, Step};
 use crate::sort::Sorter;
 use crate::target::KafkaTarget;
 
@@ -65,14 +66,14 @@ pub(crate) fn payment_step(envelope: &Envelope, partition: i32) -> Result<Step> 
 }
 
 /// What is kept of an event of a SKU.
-pub(crate) fn stock_version(envelope: &Envelope, _: i32) -> Result<Version> {
+pub(crate) fn stock_version(envelope: &Envelope, _: i32) -> Result<Published> {
     let counters = if envelope.event_type == v1::StockUpdated::TYPE {
         let updated = envelope.decode::<v1::StockUpdated>()?;
         Some((updated.on_hand, updated.reserved))
     } else {
         None
     };
-    Ok(Version {
+    Ok(Published {
         version: envelope.sequence,
         counters,
         deleted: false,
@@ -80,11 +81,18 @@ pub(crate) fn stock_version(envelope: &Envelope, _: i32) -> Result<Version> {
 }
 
 /// What is kept of an event of a product.
-pub(crate) fn product_version(envelope: &Envelope, _: i32) -> Result<Version> {
-    Ok(Version {
-        version: envelope.sequence,
+pub(crate) fn product_version(envelope: &Envelope, _: i32) -> Result<Published> {
+    let deleted = envelope.event_type == v1::ProductDeleted::TYPE;
+    let version = if deleted {
+        envelope.decode::<v1::ProductDeleted>()?.version
+    } else {
+        let upserted = envelope.decode::<v1::ProductUpserted>()?;
+        upserted.product.context("no product in it")?.version
+    };
+    Ok(Published {
+        version,
         counters: None,
-        deleted: envelope.event_type == v1::ProductDeleted::TYPE,
+        deleted,
     })
 }
 
@@ -149,7 +157,7 @@ fn ends(consumer: &BaseConsumer, name: &str) -> Result<Vec<(i32, i64)>> {
     let partitions: Vec<i32> = metadata
         .topics()
         .iter()
-        .flat_map(|topic| topic.partitions().iter().map(|partition| partition.id()))
+        .flat_map(|topic| topic.partitions().iter().map(MetadataPartition::id))
         .collect();
     if partitions.is_empty() {
         bail!("the broker has no topic {name}");
