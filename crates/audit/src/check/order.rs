@@ -316,7 +316,10 @@ fn judge_stock(verdict: &mut Verdict, case: &Case) {
         _ => true,
     };
     if !fits {
-        let detail = format!("the order is {}, its reservation is {held:?}", name(order.status));
+        let detail = {
+            let held = held.map_or("is not there".to_owned(), |held| format!("is {held:?}"));
+            format!("the order is {}, its reservation {held}", name(order.status))
+        };
         let kind = if order.status == Cancelled {
             "UNITS_NOT_RELEASED"
         } else {

@@ -87,9 +87,18 @@ async fn no_promise_is_broken(platform: &Platform) {
     })
     .await;
     assert!(report.is_clean(), "{:#?}", report.findings);
-    for checked in ["I1 I4 SKUs", "I4 products", "I1 I2 I3 I4 I6 orders", "payment intents"] {
+    for checked in [
+        "I1 I4 SKUs",
+        "I4 products",
+        "I1 I2 I3 I4 I6 orders",
+        "payment intents",
+    ] {
         let count = report.checked.iter().find(|(what, _)| *what == checked);
-        assert!(count.is_some_and(|(_, count)| *count > 0), "{checked}: {:?}", report.checked);
+        assert!(
+            count.is_some_and(|(_, count)| *count > 0),
+            "{checked}: {:?}",
+            report.checked
+        );
     }
 }
 
