@@ -42,6 +42,7 @@ async fn main() -> anyhow::Result<()> {
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
         relay: RelayHandle::default(),
+        stock_low_threshold: 5,
     };
     // The service's defaults.
     let settings = BatcherSettings {

@@ -27,6 +27,7 @@ pub struct Settings {
     pub catalog_timeout_ms: u64,
     pub hold_seconds_default: i64,
     pub sweep_interval_ms: u64,
+    pub stock_low_threshold: i64,
     pub reconcile_repair: bool,
     pub reconcile_chunk_skus: i64,
     pub reconcile_rest_ms: u64,

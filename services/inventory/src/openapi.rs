@@ -15,6 +15,7 @@ use crate::routes;
         routes::discontinue,
         routes::adjust,
         routes::read_drift,
+        routes::read_history,
         routes::reserve,
         routes::confirm,
         routes::release,

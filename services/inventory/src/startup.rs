@@ -55,6 +55,7 @@ impl Application {
             clock,
             ids,
             relay: relay.handle(),
+            stock_low_threshold: settings.stock_low_threshold,
         };
         let batcher = Batcher::start(
             &settings.batcher,
@@ -205,6 +206,7 @@ fn drift_desk(pool: &PgPool, tools: &Tools) -> DriftDesk {
         clock: Arc::clone(&tools.clock),
         ids: Arc::clone(&tools.ids),
         relay: tools.relay.clone(),
+        stock_low_threshold: tools.stock_low_threshold,
     }
 }
 
@@ -218,6 +220,7 @@ fn state(settings: &Settings, pool: &PgPool, tools: &Tools, batcher: Batcher) ->
             clock: Arc::clone(&tools.clock),
             ids: Arc::clone(&tools.ids),
             relay,
+            stock_low_threshold: tools.stock_low_threshold,
         },
         drift: drift_desk(pool, tools),
         ownership: Ownership {

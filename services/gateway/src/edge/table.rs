@@ -211,6 +211,7 @@ const ADMIN: Who = Who::Roles(&[Role::Admin]);
 const CUSTOMER: Who = Who::Roles(&[Role::Customer]);
 const SHOPPER: Who = Who::Roles(&[Role::Guest, Role::Customer]);
 const MERCHANT: Who = Who::Roles(&[Role::Merchant, Role::Admin]);
+const STOCK_INSPECTOR: Who = Who::Roles(&[Role::Merchant, Role::Support, Role::Admin]);
 const WAREHOUSE: Who = Who::Roles(&[Role::Warehouse, Role::Admin]);
 const SUPPORT: Who = Who::Roles(&[Role::Support, Role::Admin]);
 
@@ -288,7 +289,8 @@ pub(crate) static RULES: &[Rule] = &[
     put("/v1/inventory/{sku_id}", Inventory, MERCHANT),
     delete("/v1/inventory/{sku_id}", Inventory, MERCHANT),
     post("/v1/inventory/{sku_id}/adjustments", Inventory, MERCHANT),
-    get("/v1/inventory/{sku_id}/drift", Inventory, MERCHANT),
+    get("/v1/inventory/{sku_id}/drift", Inventory, STOCK_INSPECTOR),
+    get("/v1/inventory/{sku_id}/history", Inventory, STOCK_INSPECTOR),
     post("/v1/holds", Inventory, CUSTOMER).class(Class::Checkout),
     get("/v1/flash-sales", Inventory, Anyone),
     post("/v1/flash-sales", Inventory, MERCHANT),

@@ -10,6 +10,7 @@ const LOGGED_IN: &str = "guest customer merchant warehouse support admin";
 const SHOPPER: &str = "guest customer";
 const CUSTOMER: &str = "customer";
 const MERCHANT: &str = "merchant admin";
+const STOCK_INSPECTOR: &str = "merchant support admin";
 const WAREHOUSE: &str = "warehouse admin";
 const SUPPORT: &str = "support admin";
 const ADMIN: &str = "admin";
@@ -72,7 +73,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("PUT", "/v1/inventory/{id}", MERCHANT),
     ("DELETE", "/v1/inventory/{id}", MERCHANT),
     ("POST", "/v1/inventory/{id}/adjustments", MERCHANT),
-    ("GET", "/v1/inventory/{id}/drift", MERCHANT),
+    ("GET", "/v1/inventory/{id}/drift", STOCK_INSPECTOR),
+    ("GET", "/v1/inventory/{id}/history", STOCK_INSPECTOR),
     ("POST", "/v1/holds", CUSTOMER),
     ("GET", "/v1/flash-sales", ANYONE),
     ("POST", "/v1/flash-sales", MERCHANT),

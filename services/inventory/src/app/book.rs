@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use ferrocart_contracts::v1::{
     ReservationConfirmed, ReservationDeducted, ReservationExpired, ReservationLine, ReservationReleased,
-    StockReserved, StockUpdated,
+    StockLow, StockReserved, StockUpdated,
 };
 use ferrocart_contracts::{Envelope, Event, timestamp_to_proto, v1};
 use ferrocart_types::{EventId, OrderId, SharedIds, SkuId, Timestamp};
@@ -57,11 +57,13 @@ pub struct Book<'t> {
     ids: &'t SharedIds,
     now: Timestamp,
     pages: BTreeMap<SkuId, Page>,
+    /// Of how few units that can be sold it is told that they are few.
+    low: i64,
     changes: Changes,
 }
 
 impl<'t> Book<'t> {
-    pub fn open(ids: &'t SharedIds, now: Timestamp, stock: &HashMap<SkuId, Counters>) -> Self {
+    pub fn open(ids: &'t SharedIds, now: Timestamp, low: i64, stock: &HashMap<SkuId, Counters>) -> Self {
         let pages = stock.iter().map(|(sku, counters)| {
             let page = Page {
                 before: *counters,
@@ -75,6 +77,7 @@ impl<'t> Book<'t> {
             ids,
             now,
             pages: pages.collect(),
+            low,
             changes: Changes::default(),
         }
     }
@@ -201,6 +204,17 @@ impl<'t> Book<'t> {
                     reason: kind.as_event_reason().to_owned(),
                 };
                 self.publish(&event, traceparent.as_deref());
+                if self.has_run_low(&page) {
+                    // An event of its own has a sequence of its own.
+                    page.now.version += 1;
+                    let event = StockLow {
+                        sku_id: sku.to_string(),
+                        available: page.now.available(),
+                        threshold: self.low,
+                        version: page.now.version,
+                    };
+                    self.publish(&event, traceparent.as_deref());
+                }
             }
             if page.now != page.before {
                 self.changes.stock.push(StockRow {
@@ -212,6 +226,11 @@ impl<'t> Book<'t> {
             after.push((sku, page.now));
         }
         (self.changes, after)
+    }
+
+    /// Once, when the stock falls to the threshold; not of what is no longer sold.
+    fn has_run_low(&self, page: &Page) -> bool {
+        !page.now.discontinued && page.before.available() > self.low && page.now.available() <= self.low
     }
 
     fn movement(&self, effect: Effect, line: &Line) -> Movement {

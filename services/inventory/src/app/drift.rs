@@ -18,6 +18,7 @@ pub(crate) struct DriftDesk {
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
     pub(crate) relay: RelayHandle,
+    pub(crate) stock_low_threshold: i64,
 }
 
 /// What the records say, and why.
@@ -104,7 +105,7 @@ impl DriftDesk {
             reserved: target.reserved - standing.ledger.reserved - by_orders,
             reason: report.explanation.clone(),
         });
-        let mut book = Book::open(&self.ids, now, &stock);
+        let mut book = Book::open(&self.ids, now, self.stock_low_threshold, &stock);
         let actor = Actor {
             name: "reconciler".to_owned(),
             traceparent: None,

@@ -44,6 +44,7 @@ pub struct StockDesk {
     pub clock: SharedClock,
     pub ids: SharedIds,
     pub relay: RelayHandle,
+    pub stock_low_threshold: i64,
 }
 
 /// How a change is answered; the answer is stored with the change.
@@ -107,7 +108,7 @@ impl StockDesk {
             let merchants: Vec<_> = skus.iter().map(|sku| (*sku, merchant)).collect();
             store::learn_merchants(conn, &merchants).await?;
         }
-        let mut book = Book::open(&self.ids, now, &stock);
+        let mut book = Book::open(&self.ids, now, self.stock_low_threshold, &stock);
         let mut made: HashMap<SkuId, bool> = HashMap::with_capacity(items.len());
         for (sku, on_hand) in items {
             let Some(before) = stock.get(sku) else { continue };
@@ -236,7 +237,7 @@ impl StockDesk {
                 actual: before.version,
             });
         }
-        let mut book = Book::open(&self.ids, now, &stock);
+        let mut book = Book::open(&self.ids, now, self.stock_low_threshold, &stock);
         book.enter(sku, make(before), actor)?;
         let (changes, after) = book.close();
         store::apply(conn, &changes, now).await?;

@@ -50,6 +50,8 @@ pub struct Tools {
     pub clock: SharedClock,
     pub ids: SharedIds,
     pub relay: RelayHandle,
+    /// Of how few units that can be sold it is told that they are few; below 0, never.
+    pub stock_low_threshold: i64,
 }
 
 /// Hands requests to the lanes and waits for their answers.

@@ -111,7 +111,7 @@ async fn decide_locked(
     } else {
         store::lock_stock(conn, &skus.into_iter().collect::<Vec<_>>()).await?
     };
-    let mut book = Book::open(&tools.ids, now, &stock);
+    let mut book = Book::open(&tools.ids, now, tools.stock_low_threshold, &stock);
     for (order, effect, actor) in effects {
         if let Some(reservation) = locked.get(&order) {
             book.effect(reservation, effect, actor)

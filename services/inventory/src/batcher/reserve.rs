@@ -86,7 +86,7 @@ fn decide_from(
         .collect();
     let asks = requests.iter().map(|request| &request.ask);
     let answers = grant(&mut available, &mut known, asks, now);
-    let mut book = Book::open(&tools.ids, now, stock);
+    let mut book = Book::open(&tools.ids, now, tools.stock_low_threshold, stock);
     for (request, verdict) in requests.iter().zip(&answers) {
         if let Verdict::Granted(reservation) = verdict {
             book.grant(reservation, &request.actor)?;

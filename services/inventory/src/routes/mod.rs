@@ -2,6 +2,7 @@
 
 mod drift;
 mod dto;
+mod history;
 mod idempotency;
 mod reservations;
 mod reserve;
@@ -23,6 +24,7 @@ pub(crate) use dto::{
     AdjustDto, InitialiseBatchDto, InitialiseDto, ReservationCommandDto, ReservationDto, ReserveDto, SetDto,
     StockDto, StockListDto, StockOutcomeDto, StockOutcomeListDto,
 };
+pub(crate) use history::__path_read_history;
 pub(crate) use reservations::{__path_confirm, __path_deduct, __path_read_reservation, __path_release};
 pub(crate) use reserve::__path_reserve;
 pub(crate) use stock::{__path_list_stock, __path_read_stock};
@@ -73,7 +75,11 @@ pub(crate) fn configure(config: &mut ServiceConfig, state: &Data<AppState>) {
             "/v1/inventory/{sku_id}/adjustments",
             web::post().to(stock_changes::adjust),
         )
-        .route("/v1/inventory/{sku_id}/drift", web::get().to(drift::read_drift));
+        .route("/v1/inventory/{sku_id}/drift", web::get().to(drift::read_drift))
+        .route(
+            "/v1/inventory/{sku_id}/history",
+            web::get().to(history::read_history),
+        );
 }
 
 /// Those who may write stock.

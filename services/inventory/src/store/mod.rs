@@ -2,11 +2,13 @@
 
 mod changes;
 mod drift;
+mod history;
 mod reservations;
 mod stock;
 
 pub use changes::{Changes, LedgerRow, MovedRow, StockRow, apply};
 pub use drift::{Looked, keep_sums, look_at, look_closely, order_gaps};
+pub use history::{PastChange, history};
 pub use reservations::{find, lock, lock_due};
 pub use stock::{insert_missing, learn_merchants, lock_stock, merchants, read_stock};
 

@@ -73,9 +73,10 @@ impl Shop {
             catalog_timeout_ms: 5_000,
             hold_seconds_default: 900,
             sweep_interval_ms: 50,
+            stock_low_threshold: -1,
             reconcile_repair: true,
             reconcile_chunk_skus: 3,
-            reconcile_rest_ms: 20,
+            reconcile_rest_ms: 50,
         };
         change(&mut settings);
         let telemetry = ferrocart_telemetry::init("inventory", &settings.telemetry).expect("telemetry");
@@ -209,6 +210,7 @@ impl Shop {
             clock: self.clock.clone(),
             ids: Arc::new(SystemIds),
             relay: RelayHandle::default(),
+            stock_low_threshold: -1,
         };
         let batcher = Batcher::start(settings, options, &tools, &mut background, &stop);
         ferrocart_telemetry::spawn("lanes", background.run(stop.clone()));

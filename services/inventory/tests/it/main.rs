@@ -13,5 +13,6 @@ mod lifecycle;
 mod owners;
 mod proxy;
 mod races;
+mod records;
 mod refusals;
 mod stock;

@@ -332,6 +332,8 @@ async fn health_metrics_and_openapi_are_served() {
         "/v1/inventory:batch",
         "/v1/inventory/{sku_id}",
         "/v1/inventory/{sku_id}/adjustments",
+        "/v1/inventory/{sku_id}/drift",
+        "/v1/inventory/{sku_id}/history",
         "/v1/inventory/reserve",
         "/v1/inventory/confirm",
         "/v1/inventory/release",
