@@ -85,7 +85,7 @@ async fn run(args: Args) -> Result<()> {
     let (warm_up_ms, lasts_ms, checkouts) = if args.quick {
         (300, 700, 200)
     } else {
-        (1_000, 3_000, 1_500)
+        (500, 2_500, 600)
     };
     let mut report = Report {
         machine: Machine::describe(),

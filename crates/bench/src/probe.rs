@@ -120,7 +120,7 @@ async fn sample(url: String, mut stopped: oneshot::Receiver<()>) -> Result<BTree
                     count(*)
              FROM pg_stat_activity
              WHERE pid <> pg_backend_pid() AND (state = 'active' OR backend_type <> 'client backend')
-               AND coalesce(wait_event_type, '') <> 'Activity'
+               AND coalesce(wait_event_type, '') NOT IN ('Activity', 'Timeout')
              GROUP BY 1",
         )
         .fetch_all(&mut connection)

@@ -9,7 +9,7 @@ use crate::probe::{Limits, Shares};
 use crate::stats::{Spread, permille};
 
 /// How many names of what limits a figure are shown.
-const LIMITS_SHOWN: usize = 4;
+const LIMITS_SHOWN: usize = 7;
 
 /// One line of the table.
 #[derive(Debug, Clone, Serialize)]

@@ -53,6 +53,8 @@ struct Bench {
 struct Sample {
     summary: Summary,
     limits: Limits,
+    /// Just before the first checkout.
+    before: Meters,
 }
 
 /// How buyers arrive.
@@ -80,10 +82,9 @@ pub async fn run(options: Options) -> Result<(Vec<Figure>, Vec<String>)> {
     let checkouts = bench.options.checkouts;
     for run in 1..=bench.options.runs {
         bench.latency(0).await?;
-        let before = Meters::read(&bench.stack).await?;
         let sample = bench.load(Arrival::Closed, checkouts).await?;
-        let after = bench.settled(before.clone()).await?;
-        counts.push(after.since(&before).without(&idle));
+        let after = bench.settled(sample.before.clone()).await?;
+        counts.push(after.since(&sample.before).without(&idle));
         let half = (sample.summary.per_second / 2).max(1);
         say(run, "provider 0 ms", &sample.summary);
         fast.push(sample);
@@ -98,6 +99,14 @@ pub async fn run(options: Options) -> Result<(Vec<Figure>, Vec<String>)> {
     }
     let figures = figures::all(bench.options.clients, &fast, &slow, &open);
     let mut notes = crate::meters::describe(&counts, checkouts);
+    let others: u64 = [&fast, &slow, &open]
+        .into_iter()
+        .flatten()
+        .map(|sample| sample.summary.total() - sample.summary.answered(201))
+        .sum();
+    notes.push(format!(
+        "checkout: {others} checkouts were answered otherwise than 201 and are in no rate"
+    ));
     notes.push(format!(
         "checkout: all {} orders that were answered 201 are CONFIRMED, with one authorization at the provider and \
          one reservation each; nothing else has any",
@@ -197,6 +206,7 @@ impl Bench {
     async fn load(&mut self, arrival: Arrival, checkouts: usize) -> Result<Sample> {
         let guests = Arc::new(self.guests(checkouts).await?);
         self.quiet().await?;
+        let before = self.settled(Meters::default()).await?;
         let probe = Probe::start(&self.stack, &[]);
         let window = Window::from_now(Duration::ZERO, Duration::from_mins(10));
         let began = Instant::now();
@@ -209,7 +219,11 @@ impl Bench {
         let summary = tally.sum_up(201, lasted);
         self.answered.extend(orders);
         self.quiet().await?;
-        Ok(Sample { summary, limits })
+        Ok(Sample {
+            summary,
+            limits,
+            before,
+        })
     }
 
     async fn closed(&self, guests: &Arc<Vec<Guest>>, window: Window) -> Result<(Tally, Vec<Uuid>)> {

@@ -94,6 +94,12 @@ struct Bench {
 
 pub async fn run(options: Options) -> Result<(Vec<Figure>, Vec<String>)> {
     let mut bench = Bench::prepare(options).await?;
+    // A round that does not count: connections, plans, caches and the broker's virtual machine get warm.
+    for contestant in Contestant::ALL {
+        let sample = bench.turn(contestant).await;
+        sample.with_context(|| format!("the warm-up, {contestant:?}"))?;
+    }
+    bench.drained.clear();
     for run in 1..=bench.options.runs {
         for contestant in Contestant::ALL {
             let sample = bench.turn(contestant).await;
