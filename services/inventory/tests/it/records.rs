@@ -32,9 +32,22 @@ async fn low_stock_is_told_once_for_each_crossing() {
         .await
         .expect(204);
     let last = shop.sku(1).await;
-    log.find::<StockUpdated>(|event| event.sku_id == last.to_string())
+    // The SKUs may lie on different partitions, so that each is waited for.
+    let count = |all: &[ferrocart_contracts::Envelope], sku: &str, kind: &str| {
+        all.iter()
+            .filter(|event| event.subject == sku && event.event_type == kind)
+            .count()
+    };
+    let (own, others) = (sku.to_string(), [(born_low, 1), (gone, 2), (last, 1)]);
+    let all = log
+        .until("the events of all SKUs", |all| {
+            count(all, &own, StockLow::TYPE) >= 2
+                && count(all, &own, StockUpdated::TYPE) >= 7
+                && others
+                    .iter()
+                    .all(|(sku, least)| count(all, &sku.to_string(), StockUpdated::TYPE) >= *least)
+        })
         .await;
-    let all = log.until("what is there", |_| true).await;
     let low = all.iter().filter(|event| event.event_type == StockLow::TYPE);
     let low: Vec<StockLow> = low.map(|event| event.decode().unwrap()).collect();
     let told: Vec<_> = low
