@@ -1,5 +1,5 @@
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use ferrocart_http_kit::BearerAuth;
+use utoipa::OpenApi;
 
 use crate::app::import::{LineResult, Summary};
 use crate::routes::{categories, import, prices, products, read, reviews};
@@ -24,21 +24,6 @@ use crate::routes::{categories, import, prices, products, read, reviews};
     ),
     components(schemas(LineResult, Summary)),
     tags((name = "catalog"), (name = "internal", description = "For other services; never forwarded")),
-    modifiers(&Bearer),
+    modifiers(&BearerAuth),
 )]
 pub(crate) struct Document;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .build();
-        document
-            .components
-            .get_or_insert_with(Default::default)
-            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}

@@ -1,5 +1,5 @@
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use ferrocart_http_kit::BearerAuth;
+use utoipa::OpenApi;
 
 use crate::routes;
 
@@ -23,24 +23,9 @@ use crate::routes;
         routes::read_reservation,
     ),
     tags((name = "inventory", description = "Stock and reservations")),
-    modifiers(&Bearer)
+    modifiers(&BearerAuth)
 )]
 struct Document;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .build();
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}
 
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()

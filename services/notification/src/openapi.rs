@@ -1,5 +1,5 @@
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use ferrocart_http_kit::BearerAuth;
+use utoipa::OpenApi;
 
 use crate::domain;
 use crate::routes;
@@ -16,19 +16,6 @@ use crate::routes;
         routes::NotificationBody, routes::NotificationPage, domain::Kind, domain::Channel, domain::Status,
         ferrocart_http_kit::ProblemBody
     )),
-    modifiers(&Bearer)
+    modifiers(&BearerAuth)
 )]
 pub(crate) struct Document;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .build();
-        let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}

@@ -1,5 +1,5 @@
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use ferrocart_http_kit::BearerAuth;
+use utoipa::OpenApi;
 
 use crate::routes::{admin, cancel, checkout, deliver, orders, refund, ship};
 
@@ -12,21 +12,6 @@ use crate::routes::{admin, cancel, checkout, deliver, orders, refund, ship};
     ),
     tags((name = "orders", description = "Checkout and orders"), (name = "admin", description = "For support")),
     security(("bearer" = [])),
-    modifiers(&Bearer),
+    modifiers(&BearerAuth),
 )]
 pub(crate) struct ApiDoc;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .build();
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}

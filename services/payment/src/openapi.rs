@@ -1,6 +1,5 @@
-use ferrocart_http_kit::ProblemBody;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use ferrocart_http_kit::{BearerAuth, ProblemBody};
+use utoipa::OpenApi;
 
 use crate::routes;
 
@@ -21,19 +20,6 @@ use crate::routes;
     ),
     components(schemas(ProblemBody)),
     tags((name = "payment", description = "Payments")),
-    modifiers(&Bearer)
+    modifiers(&BearerAuth)
 )]
 pub(crate) struct Document;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let components = openapi.components.get_or_insert_with(Default::default);
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .build();
-        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}

@@ -1,5 +1,5 @@
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use ferrocart_http_kit::BearerAuth;
+use utoipa::OpenApi;
 
 use crate::routes;
 
@@ -21,21 +21,6 @@ use crate::routes;
         (name = "internal", description = "For services alone; not reachable through the gateway"),
     ),
     security(("bearer" = [])),
-    modifiers(&Bearer),
+    modifiers(&BearerAuth),
 )]
 pub(crate) struct Document;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .build();
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}
