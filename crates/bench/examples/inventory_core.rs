@@ -67,6 +67,7 @@ async fn main() -> anyhow::Result<()> {
         let batcher = batcher.clone();
         let request = Reserve {
             ask: Ask {
+                buyer: None,
                 order_id: OrderId(order),
                 lines: lines.clone(),
                 expires_at: SystemClock.now() + chrono::TimeDelta::hours(1),

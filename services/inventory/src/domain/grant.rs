@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ferrocart_types::{OrderId, SkuId, Timestamp};
+use ferrocart_types::{OrderId, SkuId, Timestamp, UserId};
 
 use crate::domain::lines::Lines;
 use crate::domain::reservation::{ReleaseReason, Reservation, State};
@@ -11,6 +11,8 @@ use crate::domain::reservation::{ReleaseReason, Reservation, State};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
     pub order_id: OrderId,
+    /// For whom, where that is known.
+    pub buyer: Option<UserId>,
     pub lines: Lines,
     pub expires_at: Timestamp,
 }
@@ -90,6 +92,7 @@ fn grant_one(
     }
     let granted = Reservation {
         order_id: ask.order_id,
+        buyer: ask.buyer,
         lines: ask.lines.clone(),
         expires_at: ask.expires_at,
         state: State::Reserved,
@@ -141,6 +144,7 @@ mod tests {
             .collect();
         Ask {
             order_id: OrderId(Uuid::from_u128(order.into())),
+            buyer: None,
             lines: Lines::sum_up(&lines).unwrap(),
             expires_at: now() + chrono::TimeDelta::seconds(900),
         }

@@ -1,6 +1,6 @@
 use std::str::FromStr;
 
-use ferrocart_types::{OrderId, ReservationId, Timestamp};
+use ferrocart_types::{OrderId, ReservationId, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::domain::lines::Lines;
@@ -171,6 +171,8 @@ impl Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
     pub order_id: OrderId,
+    /// For whom, where that is known.
+    pub buyer: Option<UserId>,
     pub lines: Lines,
     pub expires_at: Timestamp,
     pub state: State,
@@ -244,6 +246,7 @@ mod tests {
     fn reservation(state: State, expires_in: i64) -> Reservation {
         Reservation {
             order_id: OrderId(Uuid::from_u128(1)),
+            buyer: None,
             lines: Lines::sum_up(&[(SkuId(Uuid::nil()), Quantity::ONE)]).unwrap(),
             expires_at: now() + TimeDelta::seconds(expires_in),
             state,

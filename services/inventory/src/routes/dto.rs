@@ -147,6 +147,11 @@ pub(crate) struct ReserveDto {
     #[garde(skip)]
     #[schema(format = "uuid")]
     pub(crate) order_id: String,
+    /// For whom: the limits of flash sales count by buyer.
+    #[garde(skip)]
+    #[serde(default)]
+    #[schema(format = "uuid")]
+    pub(crate) buyer_id: Option<String>,
     /// Lines that share a SKU are summed.
     #[garde(length(min = 1, max = 100), dive)]
     #[schema(min_items = 1, max_items = 100)]

@@ -131,6 +131,10 @@ fn parse_order(field: &str, text: &str) -> Result<OrderId, Problem> {
     parse("INVALID_ORDER_ID", field, text)
 }
 
+fn parse_user(field: &str, text: &str) -> Result<UserId, Problem> {
+    parse("INVALID_USER_ID", field, text)
+}
+
 fn parse_reservation(field: &str, text: &str) -> Result<ReservationId, Problem> {
     parse("INVALID_RESERVATION_ID", field, text)
 }

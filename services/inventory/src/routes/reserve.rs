@@ -10,7 +10,8 @@ use crate::domain::{Ask, HoldSeconds, Lines, Refusal, Refused, Reservation, Verd
 use crate::error::ServiceError;
 use crate::routes::idempotency::{self, stored, user_key};
 use crate::routes::{
-    AppState, RESERVERS, ReservationDto, ReserveDto, actor, bound_to, parse_order, parse_sku, require_own,
+    AppState, RESERVERS, ReservationDto, ReserveDto, actor, bound_to, parse_order, parse_sku, parse_user,
+    require_own,
 };
 
 /// Set units aside for an order
@@ -81,6 +82,7 @@ async fn reserved(
 
 fn parse_ask(body: &ReserveDto, state: &AppState) -> Result<Ask, Problem> {
     let order_id = parse_order("order_id", &body.order_id)?;
+    let buyer = body.buyer_id.as_deref().map(|id| parse_user("buyer_id", id));
     let lines = body.items.iter().enumerate().map(|(index, item)| {
         let sku = parse_sku(&format!("items[{index}].sku_id"), &item.sku_id)?;
         let quantity = Quantity::new(item.quantity).map_err(|error| {
@@ -97,6 +99,7 @@ fn parse_ask(body: &ReserveDto, state: &AppState) -> Result<Ask, Problem> {
         .map_err(|error| Problem::invalid_field("hold_seconds", error))?;
     Ok(Ask {
         order_id,
+        buyer: buyer.transpose()?,
         lines,
         expires_at: state.clock.now() + hold.as_delta(),
     })

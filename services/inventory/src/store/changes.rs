@@ -70,29 +70,30 @@ WITH stock_rows AS (
     WHERE s.sku_id = c.sku_id AND s.version = c.expected
     RETURNING 1
 ), granted AS (
-    INSERT INTO reservations (order_id, status, sku_ids, quantities, expires_at, created_at, updated_at)
-    SELECT g.order_id, 'RESERVED', ($8::uuid[])[g.first_line:g.last_line],
+    INSERT INTO reservations (order_id, buyer_id, status, sku_ids, quantities, expires_at, created_at,
+                              updated_at)
+    SELECT g.order_id, g.buyer_id, 'RESERVED', ($8::uuid[])[g.first_line:g.last_line],
            ($9::integer[])[g.first_line:g.last_line], g.expires_at, $1, $1
-    FROM UNNEST($10::uuid[], $11::timestamptz[], $12::integer[], $13::integer[])
-         AS g(order_id, expires_at, first_line, last_line)
+    FROM UNNEST($10::uuid[], $11::timestamptz[], $12::integer[], $13::integer[], $14::uuid[])
+         AS g(order_id, expires_at, first_line, last_line, buyer_id)
 ), moved AS (
     UPDATE reservations r SET status = m.status, release_reason = m.reason, updated_at = $1
-    FROM UNNEST($14::uuid[], $15::text[], $16::text[], $17::text[]) AS m(order_id, expected, status, reason)
+    FROM UNNEST($15::uuid[], $16::text[], $17::text[], $18::text[]) AS m(order_id, expected, status, reason)
     WHERE r.order_id = m.order_id AND r.status = m.expected
     RETURNING 1
 ), ledger AS (
     INSERT INTO stock_ledger (sku_id, version, kind, on_hand_delta, reserved_delta, order_id, actor, reason,
                               channel, at)
     SELECT l.*, $1
-    FROM UNNEST($18::uuid[], $19::bigint[], $20::text[], $21::bigint[], $22::bigint[], $23::uuid[],
-                $24::text[], $25::text[], $26::text[]) AS l
+    FROM UNNEST($19::uuid[], $20::bigint[], $21::text[], $22::bigint[], $23::bigint[], $24::uuid[],
+                $25::text[], $26::text[], $27::text[]) AS l
 ), events AS (
     INSERT INTO outbox (topic, source, occurred_at, key, event_id, event_type, sequence, traceparent, payload)
-    SELECT $27, $28, $1, e.*
-    FROM UNNEST($29::text[], $30::uuid[], $31::text[], $32::bigint[], $33::text[], $34::bytea[]) AS e
+    SELECT $28, $29, $1, e.*
+    FROM UNNEST($30::text[], $31::uuid[], $32::text[], $33::bigint[], $34::text[], $35::bytea[]) AS e
 )
 SELECT expect_rows((SELECT count(*) FROM stock_rows), cardinality($2::uuid[])),
-       expect_rows((SELECT count(*) FROM moved), cardinality($14::uuid[]))";
+       expect_rows((SELECT count(*) FROM moved), cardinality($15::uuid[]))";
 
 type PgQuery<'q> = Query<'q, sqlx::Postgres, PgArguments>;
 
@@ -149,7 +150,8 @@ fn bind_granted<'q>(query: PgQuery<'q>, rows: &[Reservation]) -> Result<PgQuery<
         .bind(column(rows, |row| row.order_id.as_uuid()))
         .bind(column(rows, |row| row.expires_at))
         .bind(firsts)
-        .bind(lasts))
+        .bind(lasts)
+        .bind(column(rows, |row| row.buyer.map(Uuid::from))))
 }
 
 fn bind_moved<'q>(query: PgQuery<'q>, rows: &[MovedRow]) -> PgQuery<'q> {

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
-use ferrocart_types::{OrderId, SkuId, Timestamp};
+use ferrocart_types::{OrderId, SkuId, Timestamp, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ pub async fn find(
     orders: &[OrderId],
 ) -> Result<HashMap<OrderId, Reservation>, StoreError> {
     let rows = sqlx::query(
-        "SELECT order_id, status, release_reason, sku_ids, quantities, expires_at FROM reservations
+        "SELECT order_id, buyer_id, status, release_reason, sku_ids, quantities, expires_at FROM reservations
          WHERE order_id = ANY($1)",
     )
     .bind(uuids(orders))
@@ -30,7 +30,7 @@ pub async fn lock(
     orders: &[OrderId],
 ) -> Result<HashMap<OrderId, Reservation>, StoreError> {
     let rows = sqlx::query(
-        "SELECT order_id, status, release_reason, sku_ids, quantities, expires_at FROM reservations
+        "SELECT order_id, buyer_id, status, release_reason, sku_ids, quantities, expires_at FROM reservations
          WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE",
     )
     .bind(uuids(orders))
@@ -47,7 +47,7 @@ pub async fn lock_due(
     limit: i64,
 ) -> Result<HashMap<OrderId, Reservation>, StoreError> {
     let rows = sqlx::query(
-        "SELECT order_id, status, release_reason, sku_ids, quantities, expires_at FROM reservations
+        "SELECT order_id, buyer_id, status, release_reason, sku_ids, quantities, expires_at FROM reservations
          WHERE status = 'RESERVED' AND expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED",
     )
     .bind(now)
@@ -91,8 +91,10 @@ fn reservation(row: &PgRow) -> Result<Reservation, StoreError> {
         quantity,
     });
     let lines = Lines::from_stored(lines.collect()).map_err(|error| corrupt("sku_ids", error.to_string()))?;
+    let buyer: Option<Uuid> = row.try_get("buyer_id").op(OP)?;
     Ok(Reservation {
         order_id,
+        buyer: buyer.map(UserId),
         lines,
         expires_at: row.try_get("expires_at").op(OP)?,
         state,

@@ -224,6 +224,7 @@ impl Shop {
             .collect();
         Reserve {
             ask: Ask {
+                buyer: None,
                 order_id: OrderId(order),
                 lines: Lines::sum_up(&lines).expect("lines"),
                 expires_at: self.clock.now() + HoldSeconds::new(900).expect("a hold").as_delta(),

@@ -2,7 +2,7 @@ use ferrocart_http_kit::{CallError, ServiceClient};
 use ferrocart_types::{OrderId, ReservationId};
 use serde::Deserialize;
 
-use crate::domain::Line;
+use crate::domain::Order;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -30,17 +30,15 @@ impl InventoryClient {
     }
 
     /// All lines or none. The same order again gives the reservation that it has.
-    pub(crate) async fn reserve(
-        &self,
-        order: OrderId,
-        lines: &[Line],
-        hold_seconds: u32,
-    ) -> Result<Reservation, CallError> {
+    pub(crate) async fn reserve(&self, order: &Order, hold_seconds: u32) -> Result<Reservation, CallError> {
+        let (order, buyer, lines) = (order.id, order.customer_id, &order.lines);
         let items: Vec<_> = lines
             .iter()
             .map(|line| serde_json::json!({ "sku_id": line.sku_id, "quantity": line.quantity }))
             .collect();
-        let body = serde_json::json!({ "order_id": order, "items": items, "hold_seconds": hold_seconds });
+        let body = serde_json::json!({
+            "order_id": order, "buyer_id": buyer, "items": items, "hold_seconds": hold_seconds
+        });
         self.http
             .post_once("/v1/inventory/reserve", &format!("order:{order}:reserve"), &body)
             .await

@@ -136,13 +136,8 @@ impl Performer<'_> {
     }
 
     async fn reserve(&self) -> Report {
-        let (order, hold_seconds) = (self.order, self.settings.hold_seconds);
-        match self
-            .clients
-            .inventory
-            .reserve(order.id, &order.lines, hold_seconds)
-            .await
-        {
+        let hold_seconds = self.settings.hold_seconds;
+        match self.clients.inventory.reserve(self.order, hold_seconds).await {
             Ok(reservation) => match reservation.status {
                 ReservationStatus::Reserved | ReservationStatus::Confirmed => {
                     Report::reserved(reservation.reservation_id)
