@@ -11,6 +11,7 @@ use clap::Parser;
 use ferrocart_bench::load::{Shape, in_process};
 use ferrocart_http_kit::Background;
 use ferrocart_inventory::BatcherSettings;
+use ferrocart_inventory::admission::Admission;
 use ferrocart_inventory::app::Actor;
 use ferrocart_inventory::batcher::{Batcher, Reserve, Tools};
 use ferrocart_inventory::domain::{Ask, Lines, Verdict};
@@ -42,6 +43,7 @@ async fn main() -> anyhow::Result<()> {
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
         relay: RelayHandle::default(),
+        admission: Admission::off(),
         stock_low_threshold: 5,
     };
     // The service's defaults.

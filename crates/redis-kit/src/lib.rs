@@ -1,14 +1,19 @@
 //! Redis as every service uses it: a bounded pool, and a deadline on every call, so that a Redis that
 //! is down, slow or paused costs a caller no more than that deadline.
 
+mod breaker;
+mod shared;
+
 use std::future::Future;
 use std::time::Duration;
 
-use deadpool_redis::redis::{self, RedisError};
+use deadpool_redis::redis::{self, ErrorKind, RedisError, ServerErrorKind};
 use deadpool_redis::{Config, Connection, CreatePoolError, Pool, PoolConfig, PoolError, Runtime, Timeouts};
 use serde::Deserialize;
 
+pub use breaker::Breaker;
 pub use deadpool_redis;
+pub use shared::{SharedConnection, SharedRedis};
 
 /// How a service reaches Redis; part of the service's settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +25,31 @@ pub struct RedisSettings {
     pub redis_timeout_ms: u64,
 }
 
+impl CallError {
+    /// Whether Redis itself answered, with an error: it is there, and only this call was in vain.
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Self::Redis(error) => {
+                matches!(error.kind(), ErrorKind::Server(kind) if !is_away(kind))
+                    || matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse)
+            }
+            Self::Timeout(_) | Self::Pool(_) | Self::NotConnected | Self::Open => false,
+        }
+    }
+}
+
+/// Answers of a server that does not serve now.
+fn is_away(kind: ServerErrorKind) -> bool {
+    matches!(
+        kind,
+        ServerErrorKind::BusyLoading
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ReadOnly
+            | ServerErrorKind::TryAgain
+    )
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("redis did not answer within {0:?}")]
@@ -28,6 +58,10 @@ pub enum CallError {
     Pool(#[from] PoolError),
     #[error("redis: {0}")]
     Redis(#[from] RedisError),
+    #[error("not connected to redis")]
+    NotConnected,
+    #[error("redis failed before and is not asked now")]
+    Open,
 }
 
 /// A pool whose every call has a deadline.

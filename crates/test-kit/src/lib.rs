@@ -13,10 +13,12 @@ mod api;
 mod env;
 mod events;
 mod keys;
+mod redis;
 mod wait;
 
 pub use api::{Answer, Api};
 pub use env::TestEnv;
 pub use events::EventLog;
 pub use keys::{SERVICES, TestKeys};
+pub use redis::{RedisCluster, RedisServer};
 pub use wait::eventually;

@@ -2,6 +2,7 @@ use ferrocart_config::ConfigError;
 use ferrocart_http_kit::{AuthSettings, HttpSettings};
 use ferrocart_kafka_kit::KafkaSettings;
 use ferrocart_pg_kit::PgSettings;
+use ferrocart_redis_kit::RedisSettings;
 use ferrocart_telemetry::TelemetrySettings;
 use serde::Deserialize;
 
@@ -22,7 +23,11 @@ pub struct Settings {
     #[serde(flatten)]
     pub kafka: KafkaSettings,
     #[serde(flatten)]
+    pub redis: RedisSettings,
+    #[serde(flatten)]
     pub batcher: BatcherSettings,
+    #[serde(flatten)]
+    pub admission: AdmissionSettings,
     pub catalog_url: String,
     pub catalog_timeout_ms: u64,
     pub hold_seconds_default: i64,
@@ -39,6 +44,30 @@ pub struct BatcherSettings {
     pub batch_max: usize,
     pub lane_queue_max: usize,
     pub answer_timeout_ms: u64,
+}
+
+/// The counters in Redis before the stock.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AdmissionSettings {
+    pub redis_cluster: bool,
+    pub admission_refresh_ms: u64,
+    pub admission_compare_ms: u64,
+    pub admission_stale_ms: u64,
+}
+
+impl AdmissionSettings {
+    fn validate(&self) -> Result<(), ConfigError> {
+        for (key, value) in [
+            ("admission_refresh_ms", self.admission_refresh_ms),
+            ("admission_compare_ms", self.admission_compare_ms),
+            ("admission_stale_ms", self.admission_stale_ms),
+        ] {
+            if !(1..=60_000).contains(&value) {
+                return Err(ConfigError::rejected(key, "must be from 1 to 60000"));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Settings {
@@ -68,6 +97,10 @@ impl Settings {
                 "reconcile_chunk_skus",
                 "must be from 1 to 100000",
             ));
+        }
+        self.admission.validate()?;
+        if self.redis.redis_timeout_ms == 0 {
+            return Err(ConfigError::rejected("redis_timeout_ms", "must be above 0"));
         }
         if self.reconcile_rest_ms == 0 {
             return Err(ConfigError::rejected("reconcile_rest_ms", "must be above 0"));
@@ -103,6 +136,10 @@ mod tests {
             (&[("CATALOG_TIMEOUT_MS", "0")], "catalog_timeout_ms"),
             (&[("RECONCILE_CHUNK_SKUS", "0")], "reconcile_chunk_skus"),
             (&[("RECONCILE_REST_MS", "0")], "reconcile_rest_ms"),
+            (&[("REDIS_TIMEOUT_MS", "0")], "redis_timeout_ms"),
+            (&[("ADMISSION_REFRESH_MS", "0")], "admission_refresh_ms"),
+            (&[("ADMISSION_COMPARE_MS", "0")], "admission_compare_ms"),
+            (&[("ADMISSION_STALE_MS", "60001")], "admission_stale_ms"),
             (&[("HOLD_SECONDS_DEFAULT", "9")], "hold_seconds_default"),
         ] {
             let error = read(environment).validate().unwrap_err().to_string();

@@ -3,6 +3,7 @@
 //! Reservations, confirmations, releases and deductions go through the [`batcher`], which commits many
 //! of them at once; changes of stock by people are few and run in transactions of their own.
 
+pub mod admission;
 pub mod app;
 pub mod batcher;
 mod clients;
@@ -16,7 +17,7 @@ mod startup;
 pub mod store;
 mod workers;
 
-pub use config::{BatcherSettings, DEFAULTS, Settings};
+pub use config::{AdmissionSettings, BatcherSettings, DEFAULTS, Settings};
 pub use error::ServiceError;
 pub use startup::{Application, Inventory};
 

@@ -9,12 +9,14 @@ use ferrocart_http_kit::{
     Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, TokenVerifier,
 };
 use ferrocart_kafka_kit::{Consumer, KafkaSettings, Relay, RelayHandle, ensure_topics};
+use ferrocart_redis_kit::SharedRedis;
 use ferrocart_telemetry::TelemetrySettings;
 use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::{Admission, Keeper};
 use crate::app::{DriftDesk, Ownership, StockDesk};
 use crate::batcher::{Batcher, Tools};
 use crate::clients::CatalogClient;
@@ -51,10 +53,20 @@ impl Application {
         let mut background = Background::new();
 
         let relay = Relay::new(pool.clone(), &settings.kafka, SERVICE);
+        let redis =
+            SharedRedis::new(&settings.redis, settings.admission.redis_cluster).context("redis_url")?;
+        let admission = Admission::start(
+            redis,
+            pool.clone(),
+            Arc::clone(&clock),
+            &mut background,
+            &stop_background,
+        );
         let tools = Tools {
             clock,
             ids,
             relay: relay.handle(),
+            admission,
             stock_low_threshold: settings.stock_low_threshold,
         };
         let batcher = Batcher::start(
@@ -89,6 +101,11 @@ impl Application {
             background,
             stop_background,
         })
+    }
+
+    /// The counters, as this replica knows them.
+    pub fn admission(&self) -> Admission {
+        self.state.admission.clone()
     }
 
     pub fn port(&self) -> anyhow::Result<u16> {
@@ -156,6 +173,14 @@ fn spawn_workers(background: &mut Background, workers: Workers<'_>) {
         rest: Duration::from_millis(settings.reconcile_rest_ms),
     };
     background.spawn("reconciler", reconciler.run(cancel.clone()));
+    let keeper = Keeper {
+        admission: tools.admission.clone(),
+        repair: settings.reconcile_repair,
+        refresh: Duration::from_millis(settings.admission.admission_refresh_ms),
+        compare: Duration::from_millis(settings.admission.admission_compare_ms),
+        stale: Duration::from_millis(settings.admission.admission_stale_ms),
+    };
+    background.spawn("admission-keeper", keeper.run(cancel.clone()));
     let housekeeper = Housekeeper {
         pool: pool.clone(),
         clock: tools.clock.clone(),
@@ -206,6 +231,7 @@ fn drift_desk(pool: &PgPool, tools: &Tools) -> DriftDesk {
         clock: Arc::clone(&tools.clock),
         ids: Arc::clone(&tools.ids),
         relay: tools.relay.clone(),
+        admission: tools.admission.clone(),
         stock_low_threshold: tools.stock_low_threshold,
     }
 }
@@ -220,6 +246,7 @@ fn state(settings: &Settings, pool: &PgPool, tools: &Tools, batcher: Batcher) ->
             clock: Arc::clone(&tools.clock),
             ids: Arc::clone(&tools.ids),
             relay,
+            admission: tools.admission.clone(),
             stock_low_threshold: tools.stock_low_threshold,
         },
         drift: drift_desk(pool, tools),
@@ -228,6 +255,7 @@ fn state(settings: &Settings, pool: &PgPool, tools: &Tools, batcher: Batcher) ->
             catalog: CatalogClient::new(&settings.catalog_url, issuer, timeout)?,
         },
         batcher,
+        admission: tools.admission.clone(),
         pool: pool.clone(),
         clock: Arc::clone(&tools.clock),
         hold_default: HoldSeconds::new(settings.hold_seconds_default)?,

@@ -1,16 +1,14 @@
 //! Token buckets, in Redis for all instances together, in this process while Redis is away.
 
-mod breaker;
 mod bucket;
 mod local;
 mod shared;
 
-use ferrocart_redis_kit::Redis;
+use ferrocart_redis_kit::{Breaker, Redis};
 
 pub(crate) use bucket::{Bucket, Verdict};
 pub use bucket::{Limit, LimitSettings};
 
-use breaker::Breaker;
 use local::LocalBuckets;
 use shared::SharedBuckets;
 

@@ -3,6 +3,7 @@ use ferrocart_pg_kit::{StoreError, run_tx};
 use ferrocart_types::{SharedClock, SharedIds, SkuId};
 use sqlx::{PgConnection, PgPool};
 
+use crate::admission::Admission;
 use crate::app::book::{Actor, Book, Correction};
 use crate::domain::{OrderGap, Standing};
 use crate::store;
@@ -18,6 +19,7 @@ pub(crate) struct DriftDesk {
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
     pub(crate) relay: RelayHandle,
+    pub(crate) admission: Admission,
     pub(crate) stock_low_threshold: i64,
 }
 
@@ -64,6 +66,9 @@ impl DriftDesk {
         })
         .await?;
         self.relay.poke();
+        if matches!(outcome, Outcome::Repaired(_)) {
+            self.admission.changed(&[sku]);
+        }
         Ok(outcome)
     }
 

@@ -7,6 +7,7 @@ use ferrocart_types::{SharedClock, SharedIds, SkuId, Timestamp, UserId};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::admission::Admission;
 use crate::app::book::{Actor, Book, Entry};
 use crate::app::once::{Answered, claim};
 use crate::domain::{Channel, Counters, Kind, Movement};
@@ -44,6 +45,7 @@ pub struct StockDesk {
     pub clock: SharedClock,
     pub ids: SharedIds,
     pub relay: RelayHandle,
+    pub admission: Admission,
     pub stock_low_threshold: i64,
 }
 
@@ -88,6 +90,8 @@ impl StockDesk {
         })
         .await?;
         self.relay.poke();
+        let skus: Vec<SkuId> = first.items.iter().map(|(sku, _)| *sku).collect();
+        self.admission.changed(&skus);
         Ok(answered)
     }
 
@@ -163,6 +167,7 @@ impl StockDesk {
         actor: Actor,
         respond: Respond,
     ) -> Result<Answered, ServiceError> {
+        let sku = adjustment.sku;
         let answer = run_tx(&self.pool, "stock.adjust", |conn| {
             let (desk, adjustment, key, actor) =
                 (self.clone(), adjustment.clone(), key.clone(), actor.clone());
@@ -170,6 +175,7 @@ impl StockDesk {
         })
         .await?;
         self.relay.poke();
+        self.admission.changed(&[sku]);
         Ok(answer)
     }
 
@@ -214,6 +220,7 @@ impl StockDesk {
         })
         .await?;
         self.relay.poke();
+        self.admission.changed(&[sku]);
         Ok(after)
     }
 

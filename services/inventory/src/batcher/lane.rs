@@ -1,20 +1,22 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
-use ferrocart_types::SkuId;
+use ferrocart_types::{OrderId, SkuId};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::{Gate, hand_out};
 use crate::batcher::cache::StockCache;
 use crate::batcher::connection::LaneConnection;
 use crate::batcher::failure::{Failure, classify};
 use crate::batcher::moves::Moves;
 use crate::batcher::reserve::Reserves;
 use crate::batcher::{BatchError, Move, Moved, Reserve, Tools};
-use crate::domain::{Counters, Verdict};
+use crate::domain::{Counters, Refused, Shortage, Verdict};
 use crate::store::{self, Changes};
 
 /// A batch that takes longer is taken to be lost; longer than any statement may take.
@@ -57,6 +59,11 @@ pub(super) trait BatchKind {
     /// Counts an answer that is given.
     fn count(answer: &Self::Answer);
 
+    /// What the database had too little of.
+    fn shortages(_: &Self::Answer) -> &[Shortage] {
+        &[]
+    }
+
     /// Decides from what this process remembers, if that is enough to do all that is asked.
     fn guess(tools: &Tools, cache: &StockCache, requests: &[&Self::Request])
     -> Option<Decided<Self::Answer>>;
@@ -74,6 +81,7 @@ pub(super) struct Lane {
     connection: LaneConnection,
     tools: Tools,
     cache: Arc<StockCache>,
+    gate: Gate,
     /// How many batches are still to take the exact path.
     exact_left: u32,
 }
@@ -84,12 +92,14 @@ impl Lane {
         options: &PgConnectOptions,
         tools: Tools,
         cache: Arc<StockCache>,
+        gate: Gate,
     ) -> Self {
         Self {
             batch_max,
             connection: LaneConnection::new(options),
             tools,
             cache,
+            gate,
             exact_left: 0,
         }
     }
@@ -126,7 +136,61 @@ impl Lane {
                 }
             }
             self.carry_out::<Moves>(moves).await;
+            self.gate.settle();
+            let reserves = self.admit(reserves).await;
             self.carry_out::<Reserves>(reserves).await;
+            self.gate.settle();
+        }
+    }
+
+    /// Turns away those for whom the counters have nothing, without the database. Only who was here before
+    /// goes on all the same: the first answer stands, however little is left.
+    async fn admit(&mut self, mut batch: Vec<TicketOf<Reserves>>) -> Vec<TicketOf<Reserves>> {
+        batch.retain(|ticket| !ticket.answer.is_closed());
+        let asks = || batch.iter().map(|ticket| &ticket.request.ask);
+        let mut units = self.gate.take(asks()).await;
+        if units.is_empty() {
+            return batch;
+        }
+        let shortages = hand_out(&mut units, asks());
+        let short: Vec<OrderId> = asks()
+            .zip(&shortages)
+            .filter(|(_, shortages)| !shortages.is_empty())
+            .map(|(ask, _)| ask.order_id)
+            .collect();
+        let Some(known) = self.known(&short).await else {
+            return batch;
+        };
+        let mut admitted = Vec::with_capacity(batch.len() - short.len());
+        for (ticket, shortages) in batch.into_iter().zip(shortages) {
+            if shortages.is_empty() || known.contains(&ticket.request.ask.order_id) {
+                admitted.push(ticket);
+            } else {
+                metrics::counter!("inventory_admission_refused_total").increment(1);
+                let verdict = Verdict::Refused(Refused::Insufficient(shortages));
+                answer_all::<Reserves>(vec![ticket], vec![verdict]);
+            }
+        }
+        admitted
+    }
+
+    /// Which of these orders have a reservation. None when that cannot be found out now.
+    async fn known(&mut self, orders: &[OrderId]) -> Option<HashSet<OrderId>> {
+        if orders.is_empty() {
+            return Some(HashSet::new());
+        }
+        let look = async { store::find(self.connection.get().await?, orders).await };
+        match tokio::time::timeout(ATTEMPT_TIMEOUT, look).await {
+            Ok(Ok(found)) => Some(found.into_keys().collect()),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "who was here before could not be looked up");
+                self.connection.lose();
+                None
+            }
+            Err(_) => {
+                self.connection.lose();
+                None
+            }
         }
     }
 
@@ -171,6 +235,7 @@ impl Lane {
                 Failure::Unknown => {
                     tracing::warn!(kind = K::NAME, size = batch.len(), %error, "a batch is read back");
                     self.connection.lose();
+                    self.gate.unsure();
                     tokio::time::sleep(pause).await;
                     pause = RECONNECT_MAX.min(pause * 2);
                     batches.push(batch);
@@ -220,6 +285,10 @@ impl Lane {
         let decided = decided?;
         record(K::NAME, fast, batch.len(), started);
         self.cache.learn(&decided.stock);
+        self.gate.committed(&decided.changes.stock);
+        for shortage in decided.answers.iter().flat_map(K::shortages) {
+            self.gate.contradicted(shortage.sku);
+        }
         if !decided.changes.is_empty() {
             self.tools.relay.poke();
         }

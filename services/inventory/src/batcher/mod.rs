@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::admission::{Admission, Gate};
 use crate::config::BatcherSettings;
 
 use cache::StockCache;
@@ -50,6 +51,7 @@ pub struct Tools {
     pub clock: SharedClock,
     pub ids: SharedIds,
     pub relay: RelayHandle,
+    pub admission: Admission,
     /// Of how few units that can be sold it is told that they are few; below 0, never.
     pub stock_low_threshold: i64,
 }
@@ -71,9 +73,17 @@ impl Batcher {
         cancel: &CancellationToken,
     ) -> Self {
         let cache = Arc::new(StockCache::default());
-        let lanes = (0..settings.lanes).map(|_| {
+        let process = tools.ids.next();
+        let lanes = (0..settings.lanes).map(|lane| {
             let (sender, receiver) = mpsc::channel(settings.lane_queue_max);
-            let lane = Lane::new(settings.batch_max, options, tools.clone(), Arc::clone(&cache));
+            let gate = Gate::new(tools.admission.clone(), process, lane);
+            let lane = Lane::new(
+                settings.batch_max,
+                options,
+                tools.clone(),
+                Arc::clone(&cache),
+                gate,
+            );
             background.spawn("lane", lane.run(receiver, cancel.clone()));
             sender
         });

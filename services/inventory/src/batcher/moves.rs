@@ -9,7 +9,7 @@ use crate::batcher::Tools;
 use crate::batcher::cache::StockCache;
 use crate::batcher::lane::{BatchKind, Decided};
 use crate::domain::{Command, Effect, Refusal, Reservation};
-use crate::store::{self, MovedRow};
+use crate::store::{self, MovedRow, StockRow};
 
 /// A command to a reservation, and who gives it.
 #[derive(Debug, Clone)]
@@ -61,17 +61,17 @@ impl BatchKind for Moves {
 }
 
 /// Carries the commands out on reservations that the caller's transaction has locked; for the sweeper.
-/// Answers how many changed.
+/// Answers how many changed, and which stock.
 pub(crate) async fn settle(
     tools: &Tools,
     conn: &mut PgConnection,
     locked: &HashMap<OrderId, Reservation>,
     requests: &[Move],
-) -> Result<usize, StoreError> {
+) -> Result<(usize, Vec<StockRow>), StoreError> {
     let requests: Vec<&Move> = requests.iter().collect();
     let decided = decide_locked(tools, conn, locked, &requests).await?;
     store::apply(conn, &decided.changes, tools.clock.now()).await?;
-    Ok(decided.changes.moved.len())
+    Ok((decided.changes.moved.len(), decided.changes.stock))
 }
 
 async fn decide_locked(

@@ -8,7 +8,7 @@ use crate::app::{Actor, Book};
 use crate::batcher::Tools;
 use crate::batcher::cache::StockCache;
 use crate::batcher::lane::{BatchKind, Decided};
-use crate::domain::{Ask, Counters, OutOfBounds, Refused, Reservation, Verdict, grant};
+use crate::domain::{Ask, Counters, OutOfBounds, Refused, Reservation, Shortage, Verdict, grant};
 use crate::store;
 
 /// A request to reserve, and who makes it.
@@ -33,6 +33,13 @@ impl BatchKind for Reserves {
             Verdict::Refused(_) => "refused",
         };
         metrics::counter!("inventory_reserve_total", "outcome" => outcome).increment(1);
+    }
+
+    fn shortages(verdict: &Verdict) -> &[Shortage] {
+        match verdict {
+            Verdict::Refused(Refused::Insufficient(shortages)) => shortages,
+            _ => &[],
+        }
     }
 
     /// Good only if everything is granted. Orders that were here before are found out by the primary key,

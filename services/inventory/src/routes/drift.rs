@@ -5,6 +5,7 @@ use ferrocart_types::SkuId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::admission::Look;
 use crate::error::ServiceError;
 use crate::routes::{AppState, STOCK_INSPECTORS, parse_sku, require_visible};
 
@@ -16,6 +17,9 @@ pub(crate) struct DriftDto {
     on_hand: OnHandDto,
     reserved: ReservedDto,
     version: VersionDto,
+    /// The counter in Redis that turns buyers away when nothing is left, for SKUs that have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counter: Option<CounterDto>,
     /// Whether they agree.
     in_order: bool,
     /// What differs, for a person.
@@ -47,6 +51,34 @@ struct VersionDto {
     ledger: i64,
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+struct CounterDto {
+    /// Over so many keys it is spread.
+    shards: u16,
+    /// Whether it is in use; otherwise the database decides alone.
+    ready: bool,
+    /// Units that may still be admitted. Not there when the counter cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    available: Option<i64>,
+    /// Units that were admitted and are not yet known to be sold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_flight: Option<i64>,
+    /// Whether it agrees with the table; false also while something is under way.
+    in_order: bool,
+}
+
+impl From<Look> for CounterDto {
+    fn from(look: Look) -> Self {
+        Self {
+            shards: look.shards,
+            ready: look.ready,
+            available: look.sums.map(|sums| sums.available),
+            in_flight: look.sums.map(|sums| sums.in_flight),
+            in_order: look.in_order,
+        }
+    }
+}
+
 /// Whether counters, reservations and ledger of a SKU agree
 ///
 /// All of one moment. What differs is repaired by the service itself, unless that is switched off.
@@ -70,6 +102,7 @@ pub(crate) async fn read_drift(
     let report = state.drift.report(sku).await?;
     let report = report.ok_or_else(|| ServiceError::ProductNotFound(vec![sku]))?;
     let standing = report.standing;
+    let counter = state.admission.look(sku).await.map(CounterDto::from);
     Ok(HttpResponse::Ok().json(DriftDto {
         sku_id: sku,
         on_hand: OnHandDto {
@@ -85,6 +118,7 @@ pub(crate) async fn read_drift(
             row: standing.row.version,
             ledger: standing.ledger.version,
         },
+        counter,
         in_order: standing.in_order(),
         explanation: report.explanation,
     }))

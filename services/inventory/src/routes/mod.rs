@@ -14,6 +14,7 @@ use ferrocart_http_kit::{Caller, Problem, Role};
 use ferrocart_types::{InvalidId, OrderId, ReservationId, SharedClock, SkuId, UserId};
 use sqlx::PgPool;
 
+use crate::admission::Admission;
 use crate::app::{Actor, DriftDesk, Ownership, StockDesk};
 use crate::batcher::Batcher;
 use crate::domain::HoldSeconds;
@@ -39,6 +40,7 @@ pub(crate) struct AppState {
     pub(crate) ownership: Ownership,
     pub(crate) drift: DriftDesk,
     pub(crate) batcher: Batcher,
+    pub(crate) admission: Admission,
     pub(crate) pool: PgPool,
     pub(crate) clock: SharedClock,
     pub(crate) hold_default: HoldSeconds,

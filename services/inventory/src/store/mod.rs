@@ -1,11 +1,13 @@
 //! The only place with SQL.
 
+mod admission;
 mod changes;
 mod drift;
 mod history;
 mod reservations;
 mod stock;
 
+pub use admission::{Basis, GovernedRow, govern, governed, lock_basis, ungovern};
 pub use changes::{Changes, LedgerRow, MovedRow, StockRow, apply};
 pub use drift::{Looked, keep_sums, look_at, look_closely, order_gaps};
 pub use history::{PastChange, history};

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::Actor;
 use crate::batcher::{Move, Tools, settle};
 use crate::domain::Command;
-use crate::store;
+use crate::store::{self, StockRow};
 
 /// How many reservations are released in one transaction.
 const BATCH: i64 = 100;
@@ -37,13 +37,14 @@ impl Sweeper {
     async fn sweep_all(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         while !cancel.is_cancelled() {
             let tools = self.tools.clone();
-            let (due, released) = run_tx(&self.pool, "reservations.sweep", |conn| {
+            let (due, released, stock) = run_tx(&self.pool, "reservations.sweep", |conn| {
                 let tools = tools.clone();
                 Box::pin(async move { sweep(conn, &tools).await })
             })
             .await?;
             if released > 0 {
                 self.tools.relay.poke();
+                self.tools.admission.committed_rows(&stock);
                 tracing::info!(released, "expired reservations were released");
                 metrics::counter!("inventory_expired_total")
                     .increment(u64::try_from(released).unwrap_or_default());
@@ -56,7 +57,10 @@ impl Sweeper {
     }
 }
 
-async fn sweep(conn: &mut sqlx::PgConnection, tools: &Tools) -> Result<(usize, usize), StoreError> {
+async fn sweep(
+    conn: &mut sqlx::PgConnection,
+    tools: &Tools,
+) -> Result<(usize, usize, Vec<StockRow>), StoreError> {
     let due = store::lock_due(conn, tools.clock.now(), BATCH).await?;
     let requests: Vec<Move> = due
         .keys()
@@ -69,6 +73,6 @@ async fn sweep(conn: &mut sqlx::PgConnection, tools: &Tools) -> Result<(usize, u
             },
         })
         .collect();
-    let released = settle(tools, conn, &due, &requests).await?;
-    Ok((due.len(), released))
+    let (released, stock) = settle(tools, conn, &due, &requests).await?;
+    Ok((due.len(), released, stock))
 }

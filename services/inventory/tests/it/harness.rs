@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrocart_http_kit::{Background, Role};
+use ferrocart_inventory::admission::Admission;
 use ferrocart_inventory::app::Actor;
 use ferrocart_inventory::batcher::{BatchError, Batcher, Reserve, Tools};
 use ferrocart_inventory::domain::{Ask, HoldSeconds, Lines, Verdict};
-use ferrocart_inventory::{Application, BatcherSettings, Settings};
+use ferrocart_inventory::{AdmissionSettings, Application, BatcherSettings, Settings};
 use ferrocart_kafka_kit::RelayHandle;
 use ferrocart_test_kit::{Answer, Api, TestEnv};
 use ferrocart_types::{
@@ -28,6 +29,8 @@ pub(crate) struct Shop {
     pub(crate) catalog: PlayCatalog,
     pub(crate) clock: Arc<MockClock>,
     pub(crate) pool: PgPool,
+    pub(crate) admission: Admission,
+    settings: Settings,
     stop: CancellationToken,
 }
 
@@ -69,6 +72,13 @@ impl Shop {
             pg: env.pg.clone(),
             kafka: env.kafka.clone(),
             batcher: default_batcher(),
+            redis: env.redis.clone(),
+            admission: AdmissionSettings {
+                redis_cluster: false,
+                admission_refresh_ms: 50,
+                admission_compare_ms: 100,
+                admission_stale_ms: 1_000,
+            },
             catalog_url: format!("http://127.0.0.1:{catalog_port}"),
             catalog_timeout_ms: 5_000,
             hold_seconds_default: 900,
@@ -85,10 +95,11 @@ impl Shop {
         let pool = ferrocart_pg_kit::connect(&settings.pg, "inventory-test").expect("a pool");
         let clock = MockClock::at(SystemClock.now());
         let shared: SharedClock = clock.clone();
-        let application = Application::build(settings, shared, Arc::new(SystemIds))
+        let application = Application::build(settings.clone(), shared, Arc::new(SystemIds))
             .await
             .expect("the service");
         let port = application.port().expect("a port");
+        let admission = application.admission();
         let stop = CancellationToken::new();
         ferrocart_telemetry::spawn("service", application.run_until_stopped(stop.clone()));
         let api = Api::new(port);
@@ -101,8 +112,27 @@ impl Shop {
             catalog,
             clock,
             pool,
+            admission,
+            settings,
             stop,
             env,
+        }
+    }
+
+    /// The service once more, on the same stores.
+    pub(crate) async fn replica(&self) -> Replica {
+        let clock: SharedClock = self.clock.clone();
+        let application = Application::build(self.settings.clone(), clock, Arc::new(SystemIds))
+            .await
+            .expect("the service");
+        let api = Api::new(application.port().expect("a port"));
+        let admission = application.admission();
+        let stop = CancellationToken::new();
+        ferrocart_telemetry::spawn("replica", application.run_until_stopped(stop.clone()));
+        Replica {
+            api: api.with_token(self.env.keys.service_token("order", "inventory")),
+            admission,
+            stop,
         }
     }
 
@@ -210,6 +240,7 @@ impl Shop {
             clock: self.clock.clone(),
             ids: Arc::new(SystemIds),
             relay: RelayHandle::default(),
+            admission: Admission::off(),
             stock_low_threshold: -1,
         };
         let batcher = Batcher::start(settings, options, &tools, &mut background, &stop);
@@ -238,6 +269,19 @@ pub(crate) fn test_actor() -> Actor {
     Actor {
         name: "test".to_owned(),
         traceparent: None,
+    }
+}
+
+pub(crate) struct Replica {
+    /// As the order service.
+    pub(crate) api: Api,
+    pub(crate) admission: Admission,
+    stop: CancellationToken,
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

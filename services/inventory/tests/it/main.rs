@@ -2,6 +2,7 @@
 
 #![allow(clippy::missing_panics_doc, reason = "tests panic where they must fail")]
 
+mod admission;
 mod batches;
 mod catalog;
 mod drift;

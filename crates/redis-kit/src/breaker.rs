@@ -6,23 +6,35 @@ const OPEN_MS: u64 = 1_000;
 
 /// Stops asking after a few failures in a row; then one request a second tries again, and the others do
 /// not wait for it.
-pub(crate) struct Breaker {
+#[derive(Debug)]
+pub struct Breaker {
     started: Instant,
     failures: AtomicU32,
     /// Milliseconds since `started`; 0 while closed.
     next_try_ms: AtomicU64,
 }
 
-impl Breaker {
-    pub(crate) fn new() -> Self {
+impl Default for Breaker {
+    fn default() -> Self {
         Self {
             started: Instant::now(),
             failures: AtomicU32::new(0),
             next_try_ms: AtomicU64::new(0),
         }
     }
+}
 
-    pub(crate) fn lets_pass(&self) -> bool {
+impl Breaker {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether calls are held back now; unlike [`Self::lets_pass`] it takes nobody's turn to try.
+    pub fn is_open(&self) -> bool {
+        self.next_try_ms.load(Ordering::Relaxed) != 0
+    }
+
+    pub fn lets_pass(&self) -> bool {
         let next_try = self.next_try_ms.load(Ordering::Relaxed);
         if next_try == 0 {
             return true;
@@ -37,7 +49,7 @@ impl Breaker {
     }
 
     /// Whether this closed it.
-    pub(crate) fn succeeded(&self) -> bool {
+    pub fn succeeded(&self) -> bool {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
@@ -45,7 +57,7 @@ impl Breaker {
     }
 
     /// Whether this opened it.
-    pub(crate) fn failed(&self) -> bool {
+    pub fn failed(&self) -> bool {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if failures < FAILURES_MAX {
             return false;
