@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
-use ferrocart_bench::load::{Shape, in_process};
+use ferrocart_bench::load::{Shape, Skus, in_process};
 use ferrocart_http_kit::Background;
 use ferrocart_inventory::BatcherSettings;
 use ferrocart_inventory::admission::Admission;
@@ -16,7 +16,7 @@ use ferrocart_inventory::app::Actor;
 use ferrocart_inventory::batcher::{Batcher, Reserve, Tools};
 use ferrocart_inventory::domain::{Ask, Lines, Verdict};
 use ferrocart_kafka_kit::RelayHandle;
-use ferrocart_types::{Clock as _, OrderId, Quantity, SkuId, SystemClock, SystemIds};
+use ferrocart_types::{Clock as _, IdGen as _, OrderId, Quantity, SkuId, SystemClock, SystemIds};
 use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -27,6 +27,9 @@ struct Args {
     database_url: String,
     #[arg(long)]
     sku: Uuid,
+    /// How many SKUs, whose ids follow the first
+    #[arg(long, default_value_t = 1)]
+    skus: u32,
     #[arg(long)]
     clients: usize,
     #[arg(long)]
@@ -59,7 +62,9 @@ async fn main() -> anyhow::Result<()> {
     let background = ferrocart_telemetry::spawn("lanes", background.run(stop.clone()));
 
     let quantity = Quantity::new(1).context("a quantity")?;
-    let lines = Lines::sum_up(&[(SkuId(args.sku), quantity)]).context("lines")?;
+    let skus = Skus::starting_at(args.sku, args.skus);
+    let lines = move |order| Lines::sum_up(&[(SkuId(skus.of_order(order)), quantity)]);
+    lines(SystemIds.next()).context("lines")?;
     let shape = Shape {
         clients: args.clients,
         warm_up: Duration::from_millis(args.warm_up_ms),
@@ -67,19 +72,21 @@ async fn main() -> anyhow::Result<()> {
     };
     let summary = in_process(shape, move |order| {
         let batcher = batcher.clone();
-        let request = Reserve {
-            ask: Ask {
-                buyer: None,
-                order_id: OrderId(order),
-                lines: lines.clone(),
-                expires_at: SystemClock.now() + chrono::TimeDelta::hours(1),
-            },
-            actor: Actor {
-                name: "service:order".to_owned(),
-                traceparent: None,
-            },
-        };
+        let lines = lines(order);
         async move {
+            let Ok(lines) = lines else { return 400 };
+            let request = Reserve {
+                ask: Ask {
+                    buyer: None,
+                    order_id: OrderId(order),
+                    lines,
+                    expires_at: SystemClock.now() + chrono::TimeDelta::hours(1),
+                },
+                actor: Actor {
+                    name: "service:order".to_owned(),
+                    traceparent: None,
+                },
+            };
             match batcher.reserve(request).await {
                 Ok(Verdict::Granted(_) | Verdict::Existing(_)) => 201,
                 Ok(Verdict::Refused(_)) => 409,

@@ -13,6 +13,8 @@ use uuid::Uuid;
 pub struct Told {
     pub units: i64,
     pub granted: u64,
+    /// Of those.
+    pub released: u64,
     /// Answered neither yes nor no: granted or not.
     pub unknown: u64,
 }
@@ -33,6 +35,7 @@ pub async fn stock(pool: &PgPool, sku: Uuid, told: Told) -> Result<()> {
         .await
         .context("read the SKU's books")?;
     let granted = i64::try_from(told.granted).context("granted")?;
+    let released = i64::try_from(told.released).context("released")?;
     let unknown = i64::try_from(told.unknown).context("unknown")?;
     ensure!(
         on_hand == told.units,
@@ -44,13 +47,43 @@ pub async fn stock(pool: &PgPool, sku: Uuid, told: Told) -> Result<()> {
         "oversold: {reserved} of {on_hand} of {sku} are reserved"
     );
     ensure!(
-        (granted..=granted + unknown).contains(&reserved),
-        "{granted} were granted (and {unknown} left open) of {sku}, but {reserved} are reserved"
+        (granted..=granted + unknown).contains(&orders) && reserved == orders - released,
+        "{granted} were granted (and {unknown} left open) of {sku} and {released} released, but {reserved} are \
+         reserved of {orders} that ever were"
     );
     ensure!(
-        (ledger_on_hand, ledger_reserved, orders, lines) == (on_hand, reserved, reserved, reserved),
+        (ledger_on_hand, ledger_reserved, lines) == (on_hand, reserved, orders),
         "{sku}: the ledger says {ledger_on_hand} on hand, {ledger_reserved} reserved by {orders} orders in {lines} \
          lines; the counters say {on_hand} and {reserved}"
+    );
+    Ok(())
+}
+
+/// I1, for many SKUs: of all of them together so many units were granted.
+pub async fn many(pool: &PgPool, skus: &[Uuid], granted: u64) -> Result<()> {
+    let (found, oversold, wrong, reserved): (i64, i64, i64, i64) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE s.reserved NOT BETWEEN 0 AND s.on_hand),
+                count(*) FILTER (WHERE (s.on_hand, s.reserved) IS DISTINCT FROM (l.on_hand, l.reserved)),
+                coalesce(sum(s.reserved), 0)::bigint
+         FROM stock s LEFT JOIN stock_from_ledger l USING (sku_id) WHERE s.sku_id = ANY($1)",
+    )
+    .bind(skus)
+    .fetch_one(pool)
+    .await
+    .context("read the SKUs' books")?;
+    ensure!(
+        usize::try_from(found) == Ok(skus.len()),
+        "{found} of {} SKUs have stock",
+        skus.len()
+    );
+    ensure!(oversold == 0, "{oversold} SKUs are oversold");
+    ensure!(
+        wrong == 0,
+        "the ledgers of {wrong} SKUs do not add up to their counters"
+    );
+    ensure!(
+        u64::try_from(reserved) == Ok(granted),
+        "{granted} units were granted of {found} SKUs, but {reserved} are reserved"
     );
     Ok(())
 }

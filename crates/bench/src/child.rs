@@ -1,46 +1,63 @@
 //! The benchmark's own child processes; they die with it.
 
-use std::net::SocketAddr;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
-use uuid::Uuid;
+use tokio::process::{Child, ChildStderr, Command};
 
-use crate::load::Shape;
+use crate::load::{Shape, Skus};
 use crate::stats::Summary;
 
-const START_DEADLINE: Duration = Duration::from_secs(10);
+const START_DEADLINE: Duration = Duration::from_mins(1);
+const START_POLL: Duration = Duration::from_millis(20);
+const STOP_DEADLINE: Duration = Duration::from_secs(20);
 const CORE_TAIL: Duration = Duration::from_secs(30);
 
 /// The HTTP references, running.
 pub struct ReferenceServer {
     child: Child,
-    pub address: SocketAddr,
+    /// Kept open, for what it may still have to say.
+    _errors: BufReader<ChildStderr>,
+    pub echo: SocketAddr,
+    pub naive: SocketAddr,
 }
 
 impl ReferenceServer {
-    pub async fn start(program: &Path, database_url: &str) -> Result<Self> {
+    /// `env` is the inventory service's.
+    pub async fn start(program: &Path, env: &BTreeMap<String, String>, log: &Path) -> Result<Self> {
         let mut child = Command::new(program)
             .arg("reference")
-            .env("DATABASE_URL", database_url)
+            .env_clear()
+            .envs(env)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(log_file(log)?)
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .context("start the references")?;
-        let output = child.stdout.take().context("the references' output")?;
+        let errors = child.stderr.take().context("the references' output")?;
         let mut line = String::new();
-        let mut reader = BufReader::new(output);
-        tokio::time::timeout(START_DEADLINE, reader.read_line(&mut line))
+        let mut errors = BufReader::new(errors);
+        tokio::time::timeout(START_DEADLINE, errors.read_line(&mut line))
             .await
             .context("the references do not start")?
-            .context("read the references' address")?;
-        let address = line.trim().parse().context("the references' address")?;
-        Ok(Self { child, address })
+            .context("read the references' addresses")?;
+        let addresses = line.trim().split_once(' ');
+        let (echo, naive) = addresses.with_context(|| format!("the references say {line:?}"))?;
+        Ok(Self {
+            child,
+            _errors: errors,
+            echo: echo.parse().context("the echo's address")?,
+            naive: naive.parse().context("the naive design's address")?,
+        })
     }
 
     pub fn pid(&self) -> Option<u32> {
@@ -52,11 +69,111 @@ impl ReferenceServer {
     }
 }
 
+/// How one more process of the inventory service is started.
+pub struct ServiceStart {
+    pub program: PathBuf,
+    /// Complete: nothing of our own environment is passed on.
+    pub env: BTreeMap<String, String>,
+    pub port: u16,
+    pub log: PathBuf,
+}
+
+/// One more process of the inventory service.
+pub struct ServiceProcess {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl ServiceProcess {
+    /// Starts it and waits until it is ready.
+    pub async fn start(start: ServiceStart, http: &reqwest::Client) -> Result<Self> {
+        let log = log_file(&start.log)?;
+        let errors = log.try_clone().context("a log")?;
+        let child = Command::new(&start.program)
+            .arg("serve")
+            .env_clear()
+            .envs(&start.env)
+            .env("PORT", start.port.to_string())
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("start {}", start.program.display()))?;
+        let mut process = Self {
+            child,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, start.port)),
+        };
+        let began = Instant::now();
+        while !process.is_ready(http).await {
+            let ended = process.child.try_wait().context("look at the service")?;
+            if ended.is_some() || began.elapsed() > START_DEADLINE {
+                bail!("the service does not start; its log is {}", start.log.display());
+            }
+            tokio::time::sleep(START_POLL).await;
+        }
+        Ok(process)
+    }
+
+    async fn is_ready(&self, http: &reqwest::Client) -> bool {
+        let url = format!("http://{}/health/ready", self.address);
+        let answer = http.get(url).timeout(START_DEADLINE).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// As an orchestrator stops it: it ends what it has begun.
+    pub async fn stop(mut self) -> Result<()> {
+        let pid = self.child.id().context("the service has ended by itself")?;
+        let pid = i32::try_from(pid).context("a process id past 31 bits")?;
+        kill(Pid::from_raw(pid), Signal::SIGTERM).context("stop the service")?;
+        let status = tokio::time::timeout(STOP_DEADLINE, self.child.wait())
+            .await
+            .context("the service does not end")?
+            .context("wait for the service")?;
+        ensure!(status.success(), "the service ended with {status}");
+        Ok(())
+    }
+}
+
+/// Runs a service's `migrate` on a database.
+pub async fn migrate(program: &Path, env: &BTreeMap<String, String>, log: &Path) -> Result<()> {
+    let log_out = log_file(log)?;
+    let errors = log_out.try_clone().context("a log")?;
+    let status = Command::new(program)
+        .arg("migrate")
+        .env_clear()
+        .envs(env)
+        .stdin(Stdio::null())
+        .stdout(log_out)
+        .stderr(errors)
+        .kill_on_drop(true)
+        .status();
+    let status = tokio::time::timeout(START_DEADLINE, status)
+        .await
+        .context("the migrations do not end")?
+        .context("run the migrations")?;
+    ensure!(status.success(), "the migrations failed; see {}", log.display());
+    Ok(())
+}
+
+fn log_file(path: &Path) -> Result<std::fs::File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    options
+        .open(path)
+        .with_context(|| format!("open {}", path.display()))
+}
+
 /// Runs the core of the inventory service once, without HTTP.
-pub async fn run_core(program: &Path, database_url: &str, sku: Uuid, shape: Shape) -> Result<Summary> {
+pub async fn run_core(program: &Path, database_url: &str, skus: Skus, shape: Shape) -> Result<Summary> {
     let child = Command::new(program)
         .env("DATABASE_URL", database_url)
-        .args(["--sku", &sku.to_string()])
+        .args(["--sku", &skus.first().to_string()])
+        .args(["--skus", &skus.count().to_string()])
         .args(["--clients", &shape.clients.to_string()])
         .args(["--warm-up-ms", &shape.warm_up.as_millis().to_string()])
         .args(["--lasts-ms", &shape.lasts.as_millis().to_string()])

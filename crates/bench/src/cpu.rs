@@ -8,12 +8,6 @@ use std::time::Duration;
 /// Linux counts in ticks of 10 ms, whatever its timer does.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The processor time of one thread: the one that asks.
-pub fn of_this_thread() -> Duration {
-    fs::read_to_string("/proc/thread-self/stat")
-        .map_or(Duration::ZERO, |stat| used(&stat).unwrap_or_default())
-}
-
 /// The processor time of each named process and all its children, ended children included.
 pub fn of_families(roots: &BTreeMap<String, i32>) -> BTreeMap<String, Duration> {
     let table = processes();

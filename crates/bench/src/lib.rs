@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod inventory;
 pub mod load;
 pub mod machine;
+pub mod memory;
 pub mod meters;
 pub mod naive;
 pub mod probe;

@@ -1,8 +1,9 @@
 //! Closed loops: so many clients, each with one request under way.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -10,7 +11,6 @@ use ferrocart_types::{IdGen as _, SystemIds};
 use tokio::task::LocalSet;
 use uuid::Uuid;
 
-use crate::cpu;
 use crate::stats::{Summary, Tally, Window};
 use crate::wire::{Connection, Template};
 
@@ -24,23 +24,85 @@ pub struct Shape {
     pub lasts: Duration,
 }
 
+/// SKUs whose ids follow one another: which ones they are need not be written down.
+#[derive(Debug, Clone, Copy)]
+pub struct Skus {
+    first: Uuid,
+    count: u32,
+}
+
+/// More than any set has; its bits are clear in the first id, so that counting on never overflows.
+const SKUS_MAX: u128 = 1 << 20;
+
+impl Skus {
+    pub fn one() -> Self {
+        Self::new(1)
+    }
+
+    pub fn new(count: u32) -> Self {
+        let first = Uuid::from_u128(SystemIds.next().as_u128() & !(SKUS_MAX - 1));
+        Self { first, count }
+    }
+
+    pub fn starting_at(first: Uuid, count: u32) -> Self {
+        Self { first, count }
+    }
+
+    pub fn first(&self) -> Uuid {
+        self.first
+    }
+
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub fn all(&self) -> Vec<Uuid> {
+        (0..self.count).map(|index| self.at(index)).collect()
+    }
+
+    /// Any of them, by the last bits of the order's id, which are random.
+    pub fn of_order(&self, order: Uuid) -> Uuid {
+        let random = u32::try_from(order.as_u128() & 0xffff_ffff).unwrap_or_default();
+        self.at(random.checked_rem(self.count).unwrap_or_default())
+    }
+
+    fn at(&self, index: u32) -> Uuid {
+        Uuid::from_u128(self.first.as_u128() + u128::from(index))
+    }
+}
+
+/// Which ids the requests carry.
+#[derive(Debug, Clone)]
+pub enum Ids {
+    /// A new order for one of these SKUs.
+    Orders(Skus),
+    /// These, each once.
+    Given(Arc<Vec<Uuid>>),
+}
+
 /// A load over HTTP, from one thread of its own.
 #[derive(Clone)]
 pub struct HttpLoad {
     pub shape: Shape,
-    pub target: SocketAddr,
+    /// The clients take them in turns.
+    pub targets: Vec<SocketAddr>,
     pub template: Template,
+    pub ids: Ids,
     /// The status that counts.
     pub wanted: u16,
     /// Ends the load after so many requests, if it is not over before.
     pub requests_max: u64,
+    /// Whether the reservations are wanted as well.
+    pub keep: bool,
 }
 
-/// What a load over HTTP came to, and what it cost to make it.
+/// A reservation that was granted: its order, its id.
+pub type Kept = (Uuid, Uuid);
+
+/// What a load over HTTP came to.
 pub struct Driven {
     pub summary: Summary,
-    pub generator_cpu: Duration,
-    pub lasted: Duration,
+    pub kept: Vec<Kept>,
 }
 
 impl HttpLoad {
@@ -70,57 +132,94 @@ impl HttpLoad {
 
     async fn run(self) -> Result<Driven> {
         let mut connections = Vec::new();
-        for _ in 0..self.shape.clients {
-            connections.push(Connection::open(self.target).await?);
+        for target in self.targets.iter().cycle().take(self.shape.clients) {
+            connections.push(Connection::open(*target).await?);
         }
         let window = Window::from_now(self.shape.warm_up, self.shape.lasts);
-        let cpu_before = cpu::of_this_thread();
         let began = Instant::now();
-        let left = Arc::new(AtomicU64::new(self.requests_max));
+        let left = Rc::new(Cell::new(self.requests_max));
         let clients: Vec<_> = connections
             .into_iter()
             .map(|connection| {
-                let client = client(connection, self.template.clone(), window, Arc::clone(&left));
-                tokio::task::spawn_local(client)
+                let client = Client {
+                    connection,
+                    template: self.template.clone(),
+                    ids: self.ids.clone(),
+                    keep: self.keep.then_some(self.wanted),
+                    tally: Tally::default(),
+                    kept: Vec::new(),
+                };
+                tokio::task::spawn_local(client.run(window, Rc::clone(&left)))
             })
             .collect();
         let mut tally = Tally::default();
+        let mut kept = Vec::new();
         for client in clients {
-            tally.add(client.await.context("a client panicked")??);
+            let client = client.await.context("a client panicked")??;
+            tally.add(client.tally);
+            kept.extend(client.kept);
         }
-        let lasted = began.elapsed();
         let counted = if window.is_over() {
             self.shape.lasts
         } else {
-            lasted
+            began.elapsed()
         };
         Ok(Driven {
             summary: tally.sum_up(self.wanted, counted),
-            generator_cpu: cpu::of_this_thread().saturating_sub(cpu_before),
-            lasted,
+            kept,
         })
     }
 }
 
-async fn client(
-    mut connection: Connection,
-    mut template: Template,
-    window: Window,
-    left: Arc<AtomicU64>,
-) -> Result<Tally> {
-    let mut tally = Tally::default();
-    while !window.is_over() && take_one(&left) {
-        let request = template.with_id(SystemIds.next());
-        let began = Instant::now();
-        let status = connection.exchange(request).await?;
-        tally.record(&window, began, status);
-    }
-    Ok(tally)
+struct Client {
+    connection: Connection,
+    template: Template,
+    ids: Ids,
+    /// The status whose reservations are kept.
+    keep: Option<u16>,
+    tally: Tally,
+    kept: Vec<Kept>,
 }
 
-fn take_one(left: &AtomicU64) -> bool {
-    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1))
-        .is_ok()
+impl Client {
+    async fn run(mut self, window: Window, left: Rc<Cell<u64>>) -> Result<Self> {
+        while !window.is_over() {
+            let Some(number) = left.get().checked_sub(1) else {
+                break;
+            };
+            left.set(number);
+            let ids = match &self.ids {
+                Ids::Orders(skus) => {
+                    let order = SystemIds.next();
+                    [order, skus.of_order(order)]
+                }
+                Ids::Given(ids) => {
+                    let index = usize::try_from(number).context("a number of a request")?;
+                    [ids.get(index).copied().context("more requests than ids")?; 2]
+                }
+            };
+            let request = self.template.with(&ids);
+            let began = Instant::now();
+            let status = self.connection.exchange(request).await?;
+            self.tally.record(&window, began, status);
+            if self.keep == Some(status) {
+                self.kept
+                    .push((ids[0], reservation_in(self.connection.received())?));
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// The `reservation_id` of an answer.
+pub fn reservation_in(answer: &[u8]) -> Result<Uuid> {
+    const BEFORE: &str = "\"reservation_id\":\"";
+    let text = std::str::from_utf8(answer).context("an answer")?;
+    let (_, rest) = text
+        .split_once(BEFORE)
+        .context("an answer without a reservation")?;
+    let (id, _) = rest.split_once('"').context("an answer without a reservation")?;
+    id.parse().context("a reservation's id")
 }
 
 /// A load on something in this process: `call` answers a status as HTTP would.
@@ -149,4 +248,31 @@ where
         tally.add(client.await.context("a client panicked")?);
     }
     Ok(tally.sum_up(201, shape.lasts))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn orders_spread_over_all_skus_of_a_set() {
+        let skus = Skus::new(10);
+        let all: BTreeSet<Uuid> = skus.all().into_iter().collect();
+        assert_eq!(all.len(), 10);
+        let hit: BTreeSet<Uuid> = (0..1000).map(|_| skus.of_order(SystemIds.next())).collect();
+        assert_eq!(hit, all);
+        let one = Skus::one();
+        assert_eq!(one.of_order(SystemIds.next()), one.first());
+    }
+
+    #[test]
+    fn the_reservation_is_found_in_an_answer() {
+        let id = Uuid::from_u128(7);
+        let answer =
+            format!("HTTP/1.1 201 Created\r\n\r\n{{\"order_id\":\"x\",\"reservation_id\":\"{id}\"}}");
+        assert_eq!(reservation_in(answer.as_bytes()).unwrap(), id);
+        assert!(reservation_in(b"HTTP/1.1 201 Created\r\n\r\n{}").is_err());
+    }
 }

@@ -20,7 +20,8 @@ struct Args {
     /// Short loads: to see that it works, not to compare
     #[arg(long)]
     quick: bool,
-    #[arg(long, value_delimiter = ',', default_values_t = [Part::Inventory, Part::Checkout])]
+    /// What is measured; everything by default
+    #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
     /// How often each contestant takes its turn
     #[arg(long, default_value_t = 5)]
@@ -37,16 +38,40 @@ struct Args {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// All of the inventory's
     Inventory,
+    /// One SKU that everybody wants
+    Hot,
+    /// 50,000 requests for 500 units
+    Sellout,
+    /// The same with two processes of the service
+    Replicas,
+    /// 10,000 SKUs that are wanted alike
+    Spread,
+    /// Without Redis
+    Redis,
+    /// With up to a million open reservations
+    Growth,
+    /// Confirm and release
+    Moves,
+    /// From a filled cart to a confirmed order
     Checkout,
 }
 
-impl std::fmt::Display for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Inventory => "inventory",
-            Self::Checkout => "checkout",
-        })
+impl Part {
+    fn of_inventory(self) -> &'static [inventory::Part] {
+        use inventory::Part as Own;
+        match self {
+            Self::Inventory => &Own::ALL,
+            Self::Hot => &[Own::Hot],
+            Self::Sellout => &[Own::Sellout],
+            Self::Replicas => &[Own::Replicas],
+            Self::Spread => &[Own::Spread],
+            Self::Redis => &[Own::Redis],
+            Self::Growth => &[Own::Growth],
+            Self::Moves => &[Own::Moves],
+            Self::Checkout => &[],
+        }
     }
 }
 
@@ -57,20 +82,25 @@ enum Command {
     Reference {
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
         database_url: String,
+        /// The public keys of all services
+        #[arg(long, env = "INTERNAL_JWKS_FILE")]
+        jwks: PathBuf,
     },
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if let Some(Command::Reference { database_url }) = &args.command {
-        return actix_web::rt::System::new().block_on(reference::serve(database_url));
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("a runtime")?;
-    runtime.block_on(run(args))
+    match args.command {
+        Some(Command::Reference { database_url, jwks }) => {
+            runtime.block_on(reference::serve(&database_url, jwks))
+        }
+        None => runtime.block_on(run(args)),
+    }
 }
 
 async fn run(args: Args) -> Result<()> {
@@ -85,16 +115,21 @@ async fn run(args: Args) -> Result<()> {
     let (warm_up_ms, lasts_ms, checkouts) = if args.quick {
         (300, 700, 200)
     } else {
-        (500, 2_500, 600)
+        (500, 2_000, 600)
     };
+    let all = args.only.is_empty();
+    let parts = inventory::Part::ALL
+        .into_iter()
+        .filter(|part| all || args.only.iter().any(|only| only.of_inventory().contains(part)));
+    let parts: Vec<inventory::Part> = parts.collect();
     let mut report = Report {
         machine: Machine::describe(),
         runs: args.runs,
         figures: Vec::new(),
         notes: Vec::new(),
     };
-    if args.only.contains(&Part::Inventory) {
-        eprintln!("inventory: one hot SKU, 256 clients, closed loop");
+    if !parts.is_empty() {
+        eprintln!("inventory: 256 clients, closed loop; a round to get warm comes first");
         let options = inventory::Options {
             runs: args.runs,
             shape: Shape {
@@ -102,13 +137,15 @@ async fn run(args: Args) -> Result<()> {
                 warm_up: Duration::from_millis(warm_up_ms),
                 lasts: Duration::from_millis(lasts_ms),
             },
+            parts,
             binaries: binaries.clone(),
+            quick: args.quick,
         };
         let (figures, notes) = inventory::run(options).await.context("inventory")?;
         report.figures.extend(figures);
         report.notes.extend(notes);
     }
-    if args.only.contains(&Part::Checkout) {
+    if all || args.only.contains(&Part::Checkout) {
         eprintln!("checkout: from a filled cart to CONFIRMED, through the gateway");
         let options = checkout::Options {
             runs: args.runs,

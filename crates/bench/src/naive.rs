@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chrono::TimeDelta;
-use ferrocart_contracts::v1::{ReservationLine, StockReserved};
+use ferrocart_contracts::v1::{
+    ReleaseReason, ReservationConfirmed, ReservationLine, ReservationReleased, StockReserved,
+};
 use ferrocart_contracts::{Envelope, Event as _, timestamp_to_proto};
 use ferrocart_types::{Clock as _, EventId, IdGen as _, SystemClock, SystemIds};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -56,6 +58,81 @@ pub async fn reserve(pool: &PgPool, order_id: Uuid, sku_id: Uuid, quantity: i32)
     Ok(Outcome::Granted)
 }
 
+/// What is done to a reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Confirm,
+    Release,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    Done,
+    NotAllowed,
+    Unknown,
+}
+
+/// One transaction, six statements.
+pub async fn step(pool: &PgPool, order_id: Uuid, step: Step) -> Result<Moved> {
+    let mut tx = pool.begin().await.context("begin")?;
+    let found: Option<(String, Vec<Uuid>, Vec<i32>)> =
+        sqlx::query_as("SELECT status, sku_ids, quantities FROM reservations WHERE order_id = $1 FOR UPDATE")
+            .bind(order_id)
+            .fetch_optional(&mut *tx)
+            .await
+            .context("lock the reservation")?;
+    let Some((status, skus, quantities)) = found else {
+        return Ok(Moved::Unknown);
+    };
+    let (Some(sku_id), Some(quantity)) = (skus.first(), quantities.first()) else {
+        return Ok(Moved::Unknown);
+    };
+    let allowed = match step {
+        Step::Confirm => status == "RESERVED",
+        Step::Release => status == "RESERVED" || status == "CONFIRMED",
+    };
+    if !allowed {
+        return Ok(Moved::NotAllowed);
+    }
+    let (after, reason, kind, delta) = match step {
+        Step::Confirm => ("CONFIRMED", None, "CONFIRMED", 0),
+        Step::Release => ("RELEASED", Some("CANCELLED"), "RELEASED", -i64::from(*quantity)),
+    };
+    sqlx::query(
+        "UPDATE reservations SET status = $2, release_reason = $3, updated_at = $4 WHERE order_id = $1",
+    )
+    .bind(order_id)
+    .bind(after)
+    .bind(reason)
+    .bind(SystemClock.now())
+    .execute(&mut *tx)
+    .await
+    .context("update the reservation")?;
+    let version: i64 = sqlx::query_scalar("SELECT version FROM stock WHERE sku_id = $1 FOR UPDATE")
+        .bind(sku_id)
+        .fetch_one(&mut *tx)
+        .await
+        .context("lock the SKU")?;
+    let change = Change {
+        order_id,
+        sku_id: *sku_id,
+        version: version + 1,
+        kind,
+        delta,
+    };
+    let line = Some(change.line(*quantity));
+    let event = match step {
+        Step::Confirm => envelope(&ReservationConfirmed { line }),
+        Step::Release => envelope(&ReservationReleased {
+            line,
+            reason: ReleaseReason::Cancelled.into(),
+        }),
+    };
+    change.write(&mut tx, &event).await?;
+    tx.commit().await.context("commit")?;
+    Ok(Moved::Done)
+}
+
 async fn write(
     tx: &mut PgConnection,
     order_id: Uuid,
@@ -76,56 +153,84 @@ async fn write(
     .execute(&mut *tx)
     .await
     .context("insert the reservation")?;
-    sqlx::query("UPDATE stock SET reserved = reserved + $2, version = $3, updated_at = $4 WHERE sku_id = $1")
-        .bind(sku_id)
-        .bind(i64::from(quantity))
-        .bind(version)
+    let change = Change {
+        order_id,
+        sku_id,
+        version,
+        kind: "RESERVED",
+        delta: i64::from(quantity),
+    };
+    let event = envelope(&StockReserved {
+        line: Some(change.line(quantity)),
+        expires_at: Some(timestamp_to_proto(now + HOLD)),
+    });
+    change.write(tx, &event).await
+}
+
+/// What a reservation's step changes in the stock.
+struct Change {
+    order_id: Uuid,
+    sku_id: Uuid,
+    version: i64,
+    kind: &'static str,
+    delta: i64,
+}
+
+impl Change {
+    fn line(&self, quantity: i32) -> ReservationLine {
+        ReservationLine {
+            reservation_id: self.order_id.to_string(),
+            order_id: self.order_id.to_string(),
+            sku_id: self.sku_id.to_string(),
+            quantity: u32::try_from(quantity).unwrap_or_default(),
+            version: self.version,
+        }
+    }
+
+    async fn write(&self, tx: &mut PgConnection, event: &Envelope) -> Result<()> {
+        let now = SystemClock.now();
+        sqlx::query(
+            "UPDATE stock SET reserved = reserved + $2, version = $3, updated_at = $4 WHERE sku_id = $1",
+        )
+        .bind(self.sku_id)
+        .bind(self.delta)
+        .bind(self.version)
         .bind(now)
         .execute(&mut *tx)
         .await
         .context("update the stock")?;
-    sqlx::query(
-        "INSERT INTO stock_ledger (sku_id, version, kind, on_hand_delta, reserved_delta, order_id, actor, at)
-         VALUES ($1, $2, 'RESERVED', 0, $3, $4, 'service:order', $5)",
-    )
-    .bind(sku_id)
-    .bind(version)
-    .bind(i64::from(quantity))
-    .bind(order_id)
-    .bind(now)
-    .execute(&mut *tx)
-    .await
-    .context("insert the ledger row")?;
-    let event = event(order_id, sku_id, quantity, version);
-    sqlx::query(
-        "INSERT INTO outbox (topic, source, occurred_at, key, event_id, event_type, sequence, payload)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(StockReserved::TOPIC.name())
-    .bind(event.source.as_str())
-    .bind(now)
-    .bind(event.subject.as_str())
-    .bind(event.id.as_uuid())
-    .bind(event.event_type.as_str())
-    .bind(event.sequence)
-    .bind(event.payload.as_ref())
-    .execute(&mut *tx)
-    .await
-    .context("insert the event")?;
-    Ok(())
+        sqlx::query(
+            "INSERT INTO stock_ledger (sku_id, version, kind, on_hand_delta, reserved_delta, order_id, actor, at)
+             VALUES ($1, $2, $3, 0, $4, $5, 'service:order', $6)",
+        )
+        .bind(self.sku_id)
+        .bind(self.version)
+        .bind(self.kind)
+        .bind(self.delta)
+        .bind(self.order_id)
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .context("insert the ledger row")?;
+        sqlx::query(
+            "INSERT INTO outbox (topic, source, occurred_at, key, event_id, event_type, sequence, payload)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(StockReserved::TOPIC.name())
+        .bind(event.source.as_str())
+        .bind(now)
+        .bind(event.subject.as_str())
+        .bind(event.id.as_uuid())
+        .bind(event.event_type.as_str())
+        .bind(event.sequence)
+        .bind(event.payload.as_ref())
+        .execute(&mut *tx)
+        .await
+        .context("insert the event")?;
+        Ok(())
+    }
 }
 
-fn event(order_id: Uuid, sku_id: Uuid, quantity: i32, version: i64) -> Envelope {
-    let now = SystemClock.now();
-    let message = StockReserved {
-        line: Some(ReservationLine {
-            reservation_id: order_id.to_string(),
-            order_id: order_id.to_string(),
-            sku_id: sku_id.to_string(),
-            quantity: u32::try_from(quantity).unwrap_or_default(),
-            version,
-        }),
-        expires_at: Some(timestamp_to_proto(now + HOLD)),
-    };
-    Envelope::new("inventory", EventId(SystemIds.next()), now, &message)
+fn envelope<E: ferrocart_contracts::Event>(event: &E) -> Envelope {
+    Envelope::new("inventory", EventId(SystemIds.next()), SystemClock.now(), event)
 }

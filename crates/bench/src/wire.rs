@@ -71,32 +71,46 @@ impl Connection {
     }
 }
 
-/// A POST whose body is `before`, an id, `after`; the id is put in anew for every request.
+/// A POST that is made once; ids are put into it anew for every request.
 #[derive(Debug, Clone)]
 pub struct Template {
     bytes: Vec<u8>,
-    id_at: usize,
+    /// Where the ids stand, in order.
+    ids_at: Vec<usize>,
 }
 
 const ID_BYTES: usize = 36;
+/// Stands for an id in the body of a template.
+pub const ID: &str = "@";
 
 impl Template {
-    pub fn post(path: &str, token: &str, before: &str, after: &str) -> Self {
-        let length = before.len() + ID_BYTES + after.len();
+    /// `body` has an `@` wherever an id belongs.
+    pub fn post(path: &str, token: &str, body: &str) -> Self {
+        let parts: Vec<&str> = body.split(ID).collect();
+        let ids = parts.len() - 1;
+        let length = body.len() + ids * (ID_BYTES - ID.len());
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{before}"
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
         );
-        let id_at = head.len();
         let mut bytes = head.into_bytes();
-        bytes.extend([b'0'; ID_BYTES]);
-        bytes.extend(after.as_bytes());
-        Self { bytes, id_at }
+        let mut ids_at = Vec::with_capacity(ids);
+        for (index, part) in parts.iter().enumerate() {
+            bytes.extend(part.as_bytes());
+            if index < ids {
+                ids_at.push(bytes.len());
+                bytes.extend([b'0'; ID_BYTES]);
+            }
+        }
+        Self { bytes, ids_at }
     }
 
-    pub fn with_id(&mut self, id: uuid::Uuid) -> &[u8] {
-        if let Some(place) = self.bytes.get_mut(self.id_at..self.id_at + ID_BYTES) {
-            id.hyphenated().encode_lower(place);
+    /// The request with these ids in their places; those for which there is no place are left out.
+    pub fn with(&mut self, ids: &[uuid::Uuid]) -> &[u8] {
+        for (at, id) in self.ids_at.iter().zip(ids) {
+            if let Some(place) = self.bytes.get_mut(*at..*at + ID_BYTES) {
+                id.hyphenated().encode_lower(place);
+            }
         }
         &self.bytes
     }
@@ -107,17 +121,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_request_has_its_own_id_and_the_right_length() {
-        let mut template = Template::post("/x", "t", r#"{"order_id":""#, r#""}"#);
+    fn every_request_has_its_own_ids_and_the_right_length() {
+        let mut template = Template::post("/x", "t", r#"{"order_id":"@","sku_id":"@"}"#);
         for n in [1_u128, u128::MAX] {
-            let id = uuid::Uuid::from_u128(n);
-            let text = String::from_utf8(template.with_id(id).to_vec()).unwrap();
+            let (order, sku) = (uuid::Uuid::from_u128(n), uuid::Uuid::from_u128(n / 2));
+            let text = String::from_utf8(template.with(&[order, sku]).to_vec()).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            assert_eq!(body, format!(r#"{{"order_id":"{id}"}}"#));
+            assert_eq!(body, format!(r#"{{"order_id":"{order}","sku_id":"{sku}"}}"#));
             assert!(
                 head.ends_with(&format!("content-length: {}", body.len())),
                 "{head}"
             );
         }
+    }
+
+    #[test]
+    fn a_body_without_ids_stays_as_it_is() {
+        let mut template = Template::post("/x", "t", "{}");
+        assert!(
+            template
+                .with(&[uuid::Uuid::nil()])
+                .ends_with(b"content-length: 2\r\n\r\n{}")
+        );
     }
 }

@@ -1,77 +1,221 @@
-use crate::inventory::{Bench, Contestant};
+use super::{Bench, Load, Part};
 use crate::probe::{self, Limits};
 use crate::report::{Aim, Figure};
-use crate::stats::Summary;
+use crate::stats::{Summary, percentile};
+
+/// How soon a released unit is to be sellable at every replica.
+const RELEASED_US: u64 = 100_000;
+const MEMORY_MIB: u64 = 200;
 
 impl Bench {
-    fn values(&self, contestant: Contestant, pick: fn(&Summary) -> u64) -> Vec<u64> {
-        let samples = self.samples.get(&contestant).map_or(&[][..], Vec::as_slice);
-        samples.iter().map(|sample| pick(&sample.summary)).collect()
-    }
-
-    fn figure(&self, name: &str, contestant: Contestant) -> Figure {
-        let samples = self.samples.get(&contestant).map_or(&[][..], Vec::as_slice);
-        let limits: Vec<Limits> = samples.iter().map(|sample| sample.limits.clone()).collect();
-        Figure::new(name, "/s", self.values(contestant, rate)).limited_by(probe::mean(&limits))
-    }
-
     pub(super) fn figures(&self) -> Vec<Figure> {
-        use Contestant::{Core, Echo, Http, HttpAlone, Inserts, Naive, NaiveHttp, NaiveHttpAlone, SellOut};
-        let rate = |contestant| self.values(contestant, rate);
-        let p99 = |contestant| self.values(contestant, |summary| summary.p99_us);
-        let p50 = |contestant| self.values(contestant, |summary| summary.p50_us);
-        let again = |name: &str, contestant| Figure::new(name, "/s", rate(contestant));
-        let mut figures = vec![
-            self.figure("bare actix-web echo, HTTP", Echo),
-            self.figure("naive, HTTP", NaiveHttp),
-            self.figure("reserve, HTTP", Http).against(
-                "naive, HTTP",
-                &rate(NaiveHttp),
-                Some(Aim::AtLeast(25_000)),
-            ),
-            again("reserve, HTTP", Http).against("echo", &rate(Echo), Some(Aim::AtLeast(400))),
-            Figure::new("naive, HTTP: p99", " µs", p99(NaiveHttp)),
-            Figure::new("reserve, HTTP: p99", " µs", p99(Http)).against(
-                "naive, HTTP: p99",
-                &p99(NaiveHttp),
-                Some(Aim::AtMost(100)),
-            ),
-            self.figure("naive, in process", Naive),
-            self.figure("bare batched inserts, in process", Inserts),
-            self.figure("reserve, in process", Core).against(
-                "naive, in process",
-                &rate(Naive),
-                Some(Aim::AtLeast(40_000)),
-            ),
-            again("reserve, in process", Core).against(
-                "bare inserts",
-                &rate(Inserts),
-                Some(Aim::AtLeast(600)),
-            ),
-            self.figure("refusals of a sell-out, HTTP", SellOut).against(
-                "echo",
-                &rate(Echo),
-                Some(Aim::AtLeast(700)),
-            ),
-            Figure::new("naive, HTTP, one client: p50", " µs", p50(NaiveHttpAlone)),
-            Figure::new("reserve, HTTP, one client: p50", " µs", p50(HttpAlone)).against(
-                "naive, HTTP, one client: p50",
-                &p50(NaiveHttpAlone),
-                None,
-            ),
-        ];
+        let mut figures = Vec::new();
+        figures.extend(self.rate("bare actix-web echo, HTTP", Load::Echo));
+        figures.extend(self.rate("bare actix-web echo, HTTP, 2,000 connections", Load::EchoCrowd));
+        for part in &self.options.parts {
+            figures.extend(match part {
+                Part::Hot => self.hot(),
+                Part::Sellout => self.sell_out(),
+                Part::Replicas => self.replicas(),
+                Part::Spread => self.spread(),
+                Part::Redis => self.outage(),
+                Part::Growth => self.growth(),
+                Part::Moves => self.moves(),
+            });
+        }
         // A relay that keeps up leaves nothing to be timed.
         if !self.drained.is_empty() {
-            figures.push(Figure::new(
-                "events published after a load",
-                "/s",
-                self.drained.clone(),
-            ));
+            let name = "events published after a load";
+            figures.push(Figure::new(name, "/s", self.drained.clone()));
+        }
+        if self.memory_kib > 0 {
+            let peak = vec![self.memory_kib.div_ceil(1024)];
+            let name = "memory of the service, the most over all loads";
+            let figure = Figure::new(name, " MiB", peak);
+            figures.push(figure.against("200 MiB", &[MEMORY_MIB], Some(Aim::AtMost(1000))));
         }
         figures
     }
-}
 
-fn rate(summary: &Summary) -> u64 {
-    summary.per_second
+    fn values(&self, load: Load, pick: fn(&Summary) -> u64) -> Vec<u64> {
+        let samples = self.samples.get(&load).map_or(&[][..], Vec::as_slice);
+        samples.iter().map(|sample| pick(&sample.summary)).collect()
+    }
+
+    fn rates(&self, load: Load) -> Vec<u64> {
+        self.values(load, |summary| summary.per_second)
+    }
+
+    /// Nothing for what was not measured.
+    fn rate(&self, name: &str, load: Load) -> Option<Figure> {
+        let samples = self.samples.get(&load)?;
+        let limits: Vec<Limits> = samples.iter().map(|sample| sample.limits.clone()).collect();
+        Some(Figure::new(name, "/s", self.rates(load)).limited_by(probe::mean(&limits)))
+    }
+
+    /// The rate of one load beside that of another.
+    fn compared(&self, name: &str, load: Load, to: (&str, Load), aim: Option<Aim>) -> Option<Figure> {
+        let figure = self.rate(name, load)?;
+        Some(figure.against(to.0, &self.rates(to.1), aim))
+    }
+
+    /// The same rate beside yet another, without saying again what limits it.
+    fn again(&self, name: &str, load: Load, to: (&str, Load), aim: Option<Aim>) -> Option<Figure> {
+        let figure = Figure::new(name, "/s", self.rates(load));
+        (!figure.values.is_empty()).then(|| figure.against(to.0, &self.rates(to.1), aim))
+    }
+
+    fn hot(&self) -> Vec<Figure> {
+        let p99 = |load| self.values(load, |summary| summary.p99_us);
+        let p50 = |load| self.values(load, |summary| summary.p50_us);
+        let naive = ("naive, HTTP", Load::NaiveHttp);
+        let echo = ("echo", Load::Echo);
+        let at_least = |permille| Some(Aim::AtLeast(permille));
+        let mut figures: Vec<Figure> = [
+            self.rate("naive, HTTP", Load::NaiveHttp),
+            self.compared("reserve, HTTP", Load::Http, naive, at_least(25_000)),
+            self.again("reserve, HTTP", Load::Http, echo, at_least(400)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        figures.push(Figure::new("naive, HTTP: p99", " µs", p99(Load::NaiveHttp)));
+        figures.push(Figure::new("reserve, HTTP: p99", " µs", p99(Load::Http)).against(
+            "naive, HTTP: p99",
+            &p99(Load::NaiveHttp),
+            Some(Aim::AtMost(100)),
+        ));
+        let naive = ("naive, in process", Load::Naive);
+        let inserts = ("bare inserts", Load::Inserts);
+        figures.extend(
+            [
+                self.rate("naive, in process", Load::Naive),
+                self.rate("bare batched inserts, in process", Load::Inserts),
+                self.compared("reserve, in process", Load::Core, naive, at_least(40_000)),
+                self.again("reserve, in process", Load::Core, inserts, at_least(600)),
+            ]
+            .into_iter()
+            .flatten(),
+        );
+        let alone = p50(Load::NaiveHttpAlone);
+        figures.push(Figure::new("naive, HTTP, one client: p50", " µs", alone.clone()));
+        let ours = Figure::new("reserve, HTTP, one client: p50", " µs", p50(Load::HttpAlone));
+        figures.push(ours.against("naive, HTTP, one client: p50", &alone, None));
+        figures
+    }
+
+    fn sell_out(&self) -> Vec<Figure> {
+        self.refusals(&[
+            ("refusals of a sell-out, HTTP", Load::SellOut, Load::Echo),
+            (
+                "refusals of a sell-out, HTTP, 2,000 connections",
+                Load::SellOutCrowd,
+                Load::EchoCrowd,
+            ),
+        ])
+    }
+
+    fn refusals(&self, of: &[(&str, Load, Load)]) -> Vec<Figure> {
+        let figures = of.iter().filter_map(|(name, load, echo)| {
+            let to = match echo {
+                Load::EchoCrowd => "echo, 2,000 connections",
+                _ => "echo",
+            };
+            self.compared(name, *load, (to, *echo), Some(Aim::AtLeast(700)))
+        });
+        figures.collect()
+    }
+
+    fn replicas(&self) -> Vec<Figure> {
+        let mut figures = self.refusals(&[
+            (
+                "refusals of a sell-out, 2 replicas, HTTP",
+                Load::TwinSellOut,
+                Load::Echo,
+            ),
+            (
+                "refusals of a sell-out, 2 replicas, HTTP, 2,000 connections",
+                Load::TwinSellOutCrowd,
+                Load::EchoCrowd,
+            ),
+        ]);
+        let wanted = vec![RELEASED_US; self.released_us.len()];
+        for (name, permille) in [
+            ("released until sold, 2 replicas: median", 500),
+            ("released until sold, 2 replicas: longest", 1000),
+        ] {
+            let values = self.released_us.iter().map(|run| {
+                let mut sorted = run.clone();
+                sorted.sort_unstable();
+                percentile(&sorted, permille)
+            });
+            let figure = Figure::new(name, " µs", values.collect());
+            figures.push(figure.against("100 ms", &wanted, Some(Aim::AtMost(1000))));
+        }
+        figures
+    }
+
+    fn spread(&self) -> Vec<Figure> {
+        let aim = Some(Aim::AtLeast(5_000));
+        let over_http = ("naive, HTTP, 10,000 SKUs", Load::SpreadNaiveHttp);
+        let in_process = ("naive, in process, 10,000 SKUs", Load::SpreadNaive);
+        [
+            self.rate(over_http.0, over_http.1),
+            self.compared("reserve, HTTP, 10,000 SKUs", Load::SpreadHttp, over_http, aim),
+            self.rate(in_process.0, in_process.1),
+            self.compared(
+                "reserve, in process, 10,000 SKUs",
+                Load::SpreadCore,
+                in_process,
+                aim,
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn outage(&self) -> Vec<Figure> {
+        let up = ("reserve, HTTP, Redis up", Load::RedisUp);
+        let aim = Some(Aim::AtLeast(700));
+        [
+            self.rate(up.0, up.1),
+            self.compared("reserve, HTTP, Redis down", Load::RedisDown, up, aim),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn growth(&self) -> Vec<Figure> {
+        let mut sizes = self.growth.iter().flat_map(|databases| databases.keys());
+        let Some(first) = sizes.next() else {
+            return Vec::new();
+        };
+        let name = |size: u32| {
+            let size = crate::report::grouped(u64::from(size));
+            format!("reserve, HTTP, {size} reservations open")
+        };
+        let smallest = name(*first);
+        let mut figures = Vec::from_iter(self.rate(&smallest, Load::Growth(*first)));
+        figures.extend(sizes.filter_map(|size| {
+            let to = (smallest.as_str(), Load::Growth(*first));
+            self.compared(&name(*size), Load::Growth(*size), to, Some(Aim::AtLeast(800)))
+        }));
+        figures
+    }
+
+    fn moves(&self) -> Vec<Figure> {
+        let confirm = ("naive confirm, HTTP", Load::NaiveConfirm);
+        let release = ("naive release, HTTP", Load::NaiveRelease);
+        [
+            self.rate(confirm.0, confirm.1),
+            self.compared("confirm, HTTP", Load::Confirm, confirm, None),
+            self.rate(release.0, release.1),
+            self.compared("release, HTTP", Load::Release, release, None),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }

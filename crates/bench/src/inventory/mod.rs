@@ -1,27 +1,30 @@
-//! One hot SKU: the inventory service against the naive design, bare actix-web and bare inserts, in turns
-//! on one database.
+//! The inventory service against the naive design, bare actix-web and bare inserts, in turns on one database.
 
 mod figures;
+mod growth;
+mod hot;
 mod inserts;
+mod moves;
+mod outage;
+mod sellout;
+mod setup;
+mod spread;
+mod twins;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use ferrocart_http_kit::{AuthSettings, Role, TokenIssuer, UserIdentity};
-use ferrocart_stack::{Component, Components, Service, Stack};
-use ferrocart_types::{IdGen as _, SystemClock, SystemIds, UserId};
-use serde_json::json;
+use ferrocart_http_kit::TokenIssuer;
+use ferrocart_stack::{Service, Stack};
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::audit::{self, Told};
-use crate::child::{self, ReferenceServer};
-use crate::load::{self, HttpLoad, Shape};
-use crate::naive::{self, Outcome};
+use crate::child::ReferenceServer;
+use crate::load::{HttpLoad, Ids, Shape, Skus};
+use crate::memory;
 use crate::probe::{Limits, Probe};
 use crate::report::{Figure, grouped};
 use crate::stats::{Summary, per_second};
@@ -29,46 +32,81 @@ use crate::wire::Template;
 
 /// Enough for every load.
 const UNITS: i64 = 1_000_000_000;
-/// The sell-out: so many requests for so few units.
-const SELL_OUT_UNITS: i64 = 500;
-const SELL_OUT_REQUESTS: u64 = 50_000;
 /// How long the events of one load may take to be published.
 const DRAIN_DEADLINE: Duration = Duration::from_mins(5);
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+const RESERVE: &str = "/v1/inventory/reserve";
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// One SKU that everybody wants
+    Hot,
+    /// 50,000 requests for 500 units
+    Sellout,
+    /// The same with two processes of the service
+    Replicas,
+    /// 10,000 SKUs that are wanted alike
+    Spread,
+    /// Without Redis
+    Redis,
+    /// With up to a million open reservations
+    Growth,
+    /// Confirm and release
+    Moves,
+}
+
+impl Part {
+    pub const ALL: [Self; 7] = [
+        Self::Hot,
+        Self::Sellout,
+        Self::Replicas,
+        Self::Spread,
+        Self::Redis,
+        Self::Growth,
+        Self::Moves,
+    ];
+}
 
 #[derive(Debug, Clone)]
 pub struct Options {
     pub runs: usize,
     pub shape: Shape,
+    pub parts: Vec<Part>,
     /// Of the services, and of the core's load.
     pub binaries: PathBuf,
+    /// Smaller tables and fewer requests, to see that it works.
+    pub quick: bool,
 }
 
+/// One contestant in one discipline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Contestant {
+enum Load {
     Echo,
+    EchoCrowd,
     Http,
     NaiveHttp,
     Core,
     Naive,
     Inserts,
-    SellOut,
     HttpAlone,
     NaiveHttpAlone,
-}
-
-impl Contestant {
-    const ALL: [Self; 9] = [
-        Self::Echo,
-        Self::Http,
-        Self::NaiveHttp,
-        Self::Core,
-        Self::Naive,
-        Self::Inserts,
-        Self::SellOut,
-        Self::HttpAlone,
-        Self::NaiveHttpAlone,
-    ];
+    SellOut,
+    SellOutCrowd,
+    TwinSellOut,
+    TwinSellOutCrowd,
+    SpreadHttp,
+    SpreadNaiveHttp,
+    SpreadCore,
+    SpreadNaive,
+    RedisUp,
+    RedisDown,
+    /// By open reservations.
+    Growth(u32),
+    Confirm,
+    NaiveConfirm,
+    Release,
+    NaiveRelease,
 }
 
 #[derive(Debug, Clone)]
@@ -84,10 +122,20 @@ struct Bench {
     pool: PgPool,
     naive_pool: PgPool,
     reference: ReferenceServer,
-    services: TokenIssuer,
     gateway: TokenIssuer,
     http: reqwest::Client,
-    samples: BTreeMap<Contestant, Vec<Sample>>,
+    /// Where the inventory service of the stack is.
+    service: SocketAddr,
+    /// Other processes of the service that run just now.
+    extra: Vec<u32>,
+    /// 10,000 of them, and how many units of them are reserved.
+    spread: Option<(Skus, u64)>,
+    growth: Option<growth::Databases>,
+    samples: BTreeMap<Load, Vec<Sample>>,
+    /// After how many microseconds a released unit was sold, by run.
+    released_us: Vec<Vec<u32>>,
+    /// The largest process of the service that was seen.
+    memory_kib: u64,
     /// Events published a second while nothing else went on.
     drained: Vec<u64>,
 }
@@ -95,213 +143,123 @@ struct Bench {
 pub async fn run(options: Options) -> Result<(Vec<Figure>, Vec<String>)> {
     let mut bench = Bench::prepare(options).await?;
     // A round that does not count: connections, plans, caches and the broker's virtual machine get warm.
-    for contestant in Contestant::ALL {
-        let sample = bench.turn(contestant).await;
-        sample.with_context(|| format!("the warm-up, {contestant:?}"))?;
-    }
+    let shape = bench.options.shape;
+    bench.options.shape.lasts = shape.lasts / 2;
+    bench.round().await.context("the warm-up")?;
+    bench.options.shape = shape;
     bench.drained.clear();
+    bench.samples.clear();
+    bench.released_us.clear();
     for run in 1..=bench.options.runs {
-        for contestant in Contestant::ALL {
-            let sample = bench.turn(contestant).await;
-            let sample = sample.with_context(|| format!("run {run}, {contestant:?}"))?;
-            eprintln!(
-                "  run {run} {contestant:?}: {}/s, p50 {} µs, p99 {} µs",
-                grouped(sample.summary.per_second),
-                sample.summary.p50_us,
-                sample.summary.p99_us
-            );
-            bench.samples.entry(contestant).or_default().push(sample);
-        }
+        eprintln!("  run {run} of {}", bench.options.runs);
+        bench.round().await.with_context(|| format!("run {run}"))?;
     }
     let skus = audit::reservations(&bench.pool).await?;
     let figures = bench.figures();
+    let loads: usize = bench.samples.values().map(Vec::len).sum();
     let notes = vec![format!(
-        "inventory: after all loads the reservations of all {skus} SKUs add up to their counters"
+        "inventory: {loads} loads; after all of them the reservations of all {skus} SKUs add up to their counters"
     )];
+    growth::clean_up(&bench).await?;
     bench.reference.stop().await?;
     Ok((figures, notes))
 }
 
 impl Bench {
-    async fn prepare(options: Options) -> Result<Self> {
-        let mut components = Component::STORES.to_vec();
-        components.push(Service::Inventory.into());
-        let stack = Stack::builder()
-            .components(Components::Of(components))
-            .binaries(&options.binaries)
-            .start()
-            .await
-            .context("bring the inventory service up")?;
-        let database_url = stack.database_url(Service::Inventory)?;
-        let program = std::env::current_exe().context("this program's file")?;
-        Ok(Self {
-            pool: PgPool::connect(&database_url)
-                .await
-                .context("connect to the inventory's database")?,
-            naive_pool: naive::pool(&database_url)?,
-            reference: ReferenceServer::start(&program, &database_url).await?,
-            services: issuer(&stack, Service::Order, "order")?,
-            gateway: issuer(&stack, Service::Gateway, "gateway")?,
-            http: reqwest::Client::new(),
-            samples: BTreeMap::new(),
-            drained: Vec::new(),
-            options,
-            stack,
-        })
-    }
-
-    /// One load: on a SKU of its own, when the events of the one before are published; then the audit.
-    async fn turn(&mut self, contestant: Contestant) -> Result<Sample> {
-        self.drain().await?;
-        let units = if contestant == Contestant::SellOut {
-            SELL_OUT_UNITS
-        } else {
-            UNITS
-        };
-        let sku = self.stock(units).await?;
-        let reference = self.reference.pid().map(|pid| ("reference", pid));
-        let others: Vec<(&str, u32)> = reference.into_iter().collect();
-        let probe = Probe::start(&self.stack, &others);
-        let summary = self.load(contestant, sku).await?;
-        let limits = probe.finish().await?;
-        self.check(contestant, sku, units, &summary).await?;
-        Ok(Sample { summary, limits })
-    }
-
-    async fn load(&self, contestant: Contestant, sku: Uuid) -> Result<Summary> {
-        let shape = self.options.shape;
-        match contestant {
-            Contestant::Echo => self.over_http(shape, "/echo", sku).await,
-            Contestant::Http => self.over_http(shape, "/v1/inventory/reserve", sku).await,
-            Contestant::NaiveHttp => self.over_http(shape, "/naive", sku).await,
-            Contestant::Core => {
-                let program = self.options.binaries.join("examples/inventory_core");
-                child::run_core(
-                    &program,
-                    &self.stack.database_url(Service::Inventory)?,
-                    sku,
-                    shape,
-                )
-                .await
-            }
-            Contestant::Naive => {
-                let pool = self.naive_pool.clone();
-                load::in_process(shape, move |order| {
-                    let pool = pool.clone();
-                    async move {
-                        match naive::reserve(&pool, order, sku, 1).await {
-                            Ok(Outcome::Granted) => 201,
-                            Ok(_) => 409,
-                            Err(_) => 503,
-                        }
-                    }
-                })
-                .await
-            }
-            Contestant::Inserts => inserts::run(&self.pool, shape).await,
-            Contestant::SellOut => self.sell_out(shape, sku).await,
-            Contestant::HttpAlone => self.over_http(alone(shape), "/v1/inventory/reserve", sku).await,
-            Contestant::NaiveHttpAlone => self.over_http(alone(shape), "/naive", sku).await,
+    /// Every contestant once.
+    async fn round(&mut self) -> Result<()> {
+        let parts = self.options.parts.clone();
+        let any = |of: &[Part]| of.iter().any(|part| parts.contains(part));
+        if any(&[Part::Hot, Part::Sellout, Part::Replicas]) {
+            hot::echo(self, Load::Echo).await?;
         }
+        if any(&[Part::Sellout, Part::Replicas]) {
+            hot::echo(self, Load::EchoCrowd).await?;
+        }
+        for part in parts {
+            let done = match part {
+                Part::Hot => hot::round(self).await,
+                Part::Sellout => sellout::round(self).await,
+                Part::Replicas => twins::round(self).await,
+                Part::Spread => spread::round(self).await,
+                Part::Redis => outage::round(self).await,
+                Part::Growth => growth::round(self).await,
+                Part::Moves => moves::round(self).await,
+            };
+            done.with_context(|| format!("{part:?}"))?;
+        }
+        Ok(())
     }
 
-    async fn over_http(&self, shape: Shape, path: &str, sku: Uuid) -> Result<Summary> {
-        let driven = self.http_load(shape, path, sku)?.drive().await?;
-        Ok(driven.summary)
+    /// A load begins when the events of the one before are published.
+    async fn begin(&mut self) -> Result<Probe> {
+        self.drain().await?;
+        let mut others: Vec<(&str, u32)> = self.extra.iter().map(|pid| ("inventory, other", *pid)).collect();
+        others.extend(self.reference.pid().map(|pid| ("reference", pid)));
+        Ok(Probe::start(&self.stack, &others))
     }
 
-    fn http_load(&self, shape: Shape, path: &str, sku: Uuid) -> Result<HttpLoad> {
-        let token = self
-            .services
-            .service_token("inventory")
-            .context("sign a service token")?;
-        let target = if path.starts_with("/v1/") {
-            SocketAddr::from((Ipv4Addr::LOCALHOST, self.stack.port(Service::Inventory)))
-        } else {
-            self.reference.address
-        };
-        let after = format!(r#"","items":[{{"sku_id":"{sku}","quantity":1}}]"#);
-        // An hour, so that nothing expires during the benchmark; the references take no such field.
-        let after = if path.starts_with("/v1/") {
-            format!(r#"{after},"hold_seconds":3600}}"#)
-        } else {
-            format!("{after}}}")
-        };
+    async fn end(&mut self, load: Load, probe: Probe, summary: Summary) -> Result<()> {
+        let limits = probe.finish().await?;
+        let own = self.stack.process(Service::Inventory).pid();
+        let own = own.and_then(|pid| u32::try_from(pid).ok());
+        for pid in own.iter().chain(&self.extra) {
+            self.memory_kib = self.memory_kib.max(memory::peak_kib(*pid).unwrap_or(0));
+        }
+        eprintln!(
+            "    {load:?}: {}/s, p50 {} µs, p99 {} µs",
+            grouped(summary.per_second),
+            summary.p50_us,
+            summary.p99_us
+        );
+        self.samples
+            .entry(load)
+            .or_default()
+            .push(Sample { summary, limits });
+        Ok(())
+    }
+
+    /// A load of reservations on the service, or on a service elsewhere.
+    fn reserving(&self, shape: Shape, skus: Skus, targets: Vec<SocketAddr>) -> Result<HttpLoad> {
+        // An hour, so that nothing expires during the benchmark.
+        let body = r#"{"order_id":"@","items":[{"sku_id":"@","quantity":1}],"hold_seconds":3600}"#;
         Ok(HttpLoad {
             shape,
-            target,
-            template: Template::post(path, &token, r#"{"order_id":""#, &after),
+            targets,
+            template: self.template(RESERVE, body)?,
+            ids: Ids::Orders(skus),
             wanted: 201,
             requests_max: u64::MAX,
+            keep: false,
         })
     }
 
-    /// Counts refusals from the first request on: what comes before the SKU is sold out is part of it.
-    async fn sell_out(&self, shape: Shape, sku: Uuid) -> Result<Summary> {
-        let shape = Shape {
-            warm_up: Duration::ZERO,
-            lasts: Duration::from_mins(2),
-            ..shape
-        };
-        let load = HttpLoad {
-            wanted: 409,
-            requests_max: SELL_OUT_REQUESTS,
-            ..self.http_load(shape, "/v1/inventory/reserve", sku)?
-        };
-        let summary = load.drive().await?.summary;
-        let (granted, refused) = (summary.answered(201), summary.answered(409));
-        ensure!(
-            i64::try_from(granted) == Ok(SELL_OUT_UNITS) && granted + refused == SELL_OUT_REQUESTS,
-            "{granted} of {SELL_OUT_UNITS} units were granted and {refused} of {SELL_OUT_REQUESTS} requests refused"
-        );
-        Ok(summary)
+    /// The same on the reference.
+    fn reserving_naively(&self, shape: Shape, skus: Skus) -> Result<HttpLoad> {
+        let body = r#"{"order_id":"@","items":[{"sku_id":"@","quantity":1}]}"#;
+        Ok(HttpLoad {
+            template: self.template("/naive/reserve", body)?,
+            ..self.reserving(shape, skus, vec![self.reference.naive])?
+        })
     }
 
-    async fn check(&self, contestant: Contestant, sku: Uuid, units: i64, summary: &Summary) -> Result<()> {
-        let touches_stock = !matches!(contestant, Contestant::Echo | Contestant::Inserts);
-        let granted = if touches_stock { summary.answered(201) } else { 0 };
-        let expected = summary.answered(201) + summary.answered(409);
-        let unknown = summary.total().saturating_sub(expected);
-        ensure!(
-            unknown == 0,
-            "{unknown} requests got another answer than 201 or 409: {:?}",
-            summary.answers
-        );
+    /// With a token that is new, so that it outlives the load.
+    fn template(&self, path: &str, body: &str) -> Result<Template> {
+        let issuer = setup::issuer(&self.stack, Service::Order, "order")?;
+        let token = issuer.service_token("inventory").context("sign a token")?;
+        Ok(Template::post(path, &token, body))
+    }
+
+    /// I1 after a load on a SKU of its own.
+    async fn check(&self, skus: Skus, units: i64, summary: &Summary) -> Result<()> {
+        only(&[201, 409], summary)?;
         let told = Told {
             units,
-            granted,
-            unknown,
+            granted: summary.answered(201),
+            released: 0,
+            unknown: 0,
         };
-        audit::stock(&self.pool, sku, told).await
-    }
-
-    async fn stock(&self, units: i64) -> Result<Uuid> {
-        let sku = SystemIds.next();
-        let admin = UserIdentity {
-            user_id: UserId(SystemIds.next()),
-            roles: vec![Role::Admin],
-            email: None,
-            guest_session: None,
-        };
-        let token = self
-            .gateway
-            .user_token("inventory", &admin)
-            .context("sign a token")?;
-        let answer = self
-            .http
-            .post(format!("{}/v1/inventory", self.stack.url(Service::Inventory)))
-            .bearer_auth(token)
-            .header("idempotency-key", sku.to_string())
-            .json(&json!({ "sku_id": sku, "on_hand": units }))
-            .send()
-            .await
-            .context("set the stock")?;
-        ensure!(
-            answer.status().as_u16() == 201,
-            "the stock: {}",
-            answer.text().await?
-        );
-        Ok(sku)
+        audit::stock(&self.pool, skus.first(), told).await
     }
 
     /// Waits until everything is published, so that no load works off what another has left.
@@ -310,40 +268,42 @@ impl Bench {
             .fetch_one(&self.pool)
             .await
             .context("count the outbox")?;
-        let began = Instant::now();
-        loop {
-            let left: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outbox)")
-                .fetch_one(&self.pool)
-                .await
-                .context("look at the outbox")?;
-            if !left {
-                break;
-            }
-            ensure!(
-                began.elapsed() < DRAIN_DEADLINE,
-                "the outbox is not published within {DRAIN_DEADLINE:?}"
-            );
-            tokio::time::sleep(DRAIN_POLL).await;
-        }
+        let lasted = published(&self.pool).await?;
         let waiting = u64::try_from(waiting).unwrap_or(0);
         // Fewer say more about the polling than about the relay.
         if waiting > 10_000 {
-            self.drained.push(per_second(waiting, began.elapsed()));
+            self.drained.push(per_second(waiting, lasted));
         }
         Ok(())
     }
 }
 
-fn alone(shape: Shape) -> Shape {
-    Shape { clients: 1, ..shape }
+/// Waits until the outbox is empty; how long that took.
+async fn published(pool: &PgPool) -> Result<Duration> {
+    let began = Instant::now();
+    loop {
+        let left: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outbox)")
+            .fetch_one(pool)
+            .await
+            .context("look at the outbox")?;
+        if !left {
+            return Ok(began.elapsed());
+        }
+        ensure!(
+            began.elapsed() < DRAIN_DEADLINE,
+            "the outbox is not published within {DRAIN_DEADLINE:?}"
+        );
+        tokio::time::sleep(DRAIN_POLL).await;
+    }
 }
 
-fn issuer(stack: &Stack, service: Service, name: &'static str) -> Result<TokenIssuer> {
-    let mut env = stack.env_for(service)?;
-    let mut file = |key: &str| env.remove(key).map(PathBuf::from).context("a key's file");
-    let settings = AuthSettings {
-        internal_signing_key_file: file("INTERNAL_SIGNING_KEY_FILE")?,
-        internal_jwks_file: file("INTERNAL_JWKS_FILE")?,
-    };
-    TokenIssuer::load(name, &settings, Arc::new(SystemClock))
+/// A figure is one only if every request got an answer that it could get.
+fn only(statuses: &[u16], summary: &Summary) -> Result<()> {
+    let expected: u64 = statuses.iter().map(|status| summary.answered(*status)).sum();
+    ensure!(
+        summary.total() == expected,
+        "some requests got another answer than {statuses:?}: {:?}",
+        summary.answers
+    );
+    Ok(())
 }
