@@ -140,6 +140,14 @@ impl SharedRedis {
         answer
     }
 
+    /// Whether Redis answers.
+    pub async fn ping(&self) -> Result<(), CallError> {
+        self.call("ping", |mut connection| async move {
+            redis::cmd("PING").query_async::<()>(&mut connection).await
+        })
+        .await
+    }
+
     fn connection(&self) -> Option<SharedConnection> {
         let open = self.inner.open.read().unwrap_or_else(PoisonError::into_inner);
         open.clone()

@@ -38,13 +38,18 @@ local base = tonumber(c[2])
 if not c[1] or not base then return 0 end
 local by, applied = 0, 0
 if ARGV[1] ~= '' then
-    local taken = redis.call('HGET', KEYS[1], ARGV[1])
+    local taken = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '')
     if taken then
-        redis.call('HDEL', KEYS[1], ARGV[1])
-        by = tonumber(taken)
+        by = taken
+        if ARGV[2] ~= '' then by = math.min(taken, tonumber(ARGV[2])) end
+        if by == taken then
+            redis.call('HDEL', KEYS[1], ARGV[1])
+        else
+            redis.call('HINCRBY', KEYS[1], ARGV[1], -by)
+        end
     end
 end
-for i = 2, #ARGV, 3 do
+for i = 3, #ARGV, 3 do
     if tonumber(ARGV[i]) > base then
         by = by + tonumber(ARGV[i + 1])
         applied = applied + tonumber(ARGV[i + 2])
@@ -96,8 +101,10 @@ pub(super) struct Delta {
 /// All that one shard is told at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Note {
-    /// The take that is over.
+    /// The take that is over, or of which some units are not needed.
     pub(super) take: Option<String>,
+    /// How many of its units go back; all, where this is None.
+    pub(super) back: Option<i64>,
     pub(super) deltas: Vec<Delta>,
 }
 
@@ -141,6 +148,7 @@ pub(super) async fn settle(redis: &SharedRedis, key: &str, note: &Note) -> Resul
         .call("admission.settle", |mut connection| async move {
             let mut invocation = SETTLE_SCRIPT.key(key);
             invocation.arg(note.take.as_deref().unwrap_or_default());
+            invocation.arg(note.back.map(|units| units.to_string()).unwrap_or_default());
             for delta in &note.deltas {
                 invocation.arg(delta.version).arg(delta.units).arg(delta.span);
             }
@@ -151,12 +159,7 @@ pub(super) async fn settle(redis: &SharedRedis, key: &str, note: &Note) -> Resul
 
 /// Builds all shards anew. Answers whether they were; not when a later rebuild was there before.
 pub(super) async fn reset(redis: &SharedRedis, sku: SkuId, basis: &Basis) -> Result<bool, CallError> {
-    let available = if basis.counters.discontinued {
-        0
-    } else {
-        basis.counters.available().max(0)
-    };
-    let parts = split(available, basis.shards);
+    let parts = split(basis.counters.available().max(0), basis.shards);
     let resets = parts.into_iter().map(|(shard, units)| async move {
         let key = key(sku, shard, basis.shards);
         let done: bool = redis

@@ -44,6 +44,25 @@ impl Taken {
     fn units(&self) -> i64 {
         self.parts.iter().map(|(_, units)| units).sum()
     }
+
+    /// Parts with so many of its units, from the shard that was asked last.
+    fn spare(&mut self, mut units: i64) -> Vec<(u16, Note)> {
+        let mut notes = Vec::new();
+        for (shard, taken) in self.parts.iter_mut().rev() {
+            let back = units.min(*taken);
+            if back > 0 {
+                *taken -= back;
+                units -= back;
+                let note = Note {
+                    take: Some(self.field.clone()),
+                    back: Some(back),
+                    deltas: Vec::new(),
+                };
+                notes.push((*shard, note));
+            }
+        }
+        notes
+    }
 }
 
 impl Gate {
@@ -108,6 +127,19 @@ impl Gate {
             }
         }
         got
+    }
+
+    /// Gives back what the batch has no use for, so that others need not wait for its end.
+    pub(crate) fn give_back(&mut self, units: &HashMap<SkuId, i64>) {
+        let Some(engine) = self.admission.engine.clone() else {
+            return;
+        };
+        for (sku, left) in units.iter().filter(|(_, left)| **left > 0) {
+            if let Some(taken) = self.taken.get_mut(sku) {
+                let notes = taken.spare(*left);
+                engine.post(*sku, taken.shards, notes);
+            }
+        }
     }
 
     /// The batch committed this.
@@ -359,6 +391,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_needed_goes_back_from_the_shard_that_was_asked_last() {
+        let mut taken = Taken {
+            field: "take:x".to_owned(),
+            shards: 3,
+            parts: vec![(1, 4), (2, 3)],
+        };
+        let notes = taken.spare(5);
+        let back: Vec<_> = notes.iter().map(|(shard, note)| (*shard, note.back)).collect();
+        assert_eq!(back, [(2, Some(3)), (1, Some(2))]);
+        assert_eq!(taken.units(), 2);
     }
 
     #[test]

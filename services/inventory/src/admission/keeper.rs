@@ -13,7 +13,8 @@ use crate::store;
 /// How often a counter that does not agree is looked at again before anything is said of it.
 const LOOKS_MAX: u32 = 20;
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
-/// What is wrong is wrong in so many looks in a row: two shards are not looked at in the same moment.
+/// What is wrong stays so, to the unit, in so many looks in a row: two shards are not looked at in the same
+/// moment, and what moves is told of later.
 const LOOKS_IN_A_ROW: u32 = 3;
 
 /// Looks after the counters: learns which there are, builds doubtful ones anew, and compares all with the
@@ -32,12 +33,14 @@ pub(crate) struct Keeper {
 type Pending = HashMap<(SkuId, String), Instant>;
 
 /// A counter beside the table, for those who ask.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Look {
     pub(crate) shards: u16,
     pub(crate) ready: bool,
     pub(crate) sums: Option<CounterSums>,
     pub(crate) in_order: bool,
+    /// For a person.
+    pub(crate) explanation: String,
 }
 
 impl Keeper {
@@ -117,11 +120,9 @@ impl Keeper {
             }
             seen.insert(key, first);
         }
-        let sums = sums(&compared.shards);
         let explanation = match compared.finding {
             Finding::InOrder if stale == 0 => return Ok(false),
             Finding::InOrder => format!("{stale} units were taken by a process that never settled them"),
-            Finding::Incomplete => "the counter, or a shard of it, is gone".to_owned(),
             // Under load there is always something under way. Building it anew is always right.
             Finding::Moving | Finding::Lopsided => {
                 if self.repair {
@@ -129,10 +130,7 @@ impl Keeper {
                 }
                 return Ok(false);
             }
-            Finding::Wrong => format!(
-                "the counter has {} available and {} in flight, the table {}: it was changed past the service",
-                sums.available, sums.in_flight, compared.available
-            ),
+            Finding::Incomplete | Finding::Wrong => compared.explain(),
         };
         metrics::counter!("inventory_drift_total", "counter" => "admission").increment(1);
         if self.repair {
@@ -154,6 +152,23 @@ struct Compared {
     available: i64,
 }
 
+impl Compared {
+    fn explain(&self) -> String {
+        let sums = sums(&self.shards);
+        let figures = format!(
+            "the counter has {} available and {} in flight, the table {}",
+            sums.available, sums.in_flight, self.available
+        );
+        match self.finding {
+            Finding::InOrder => "the counter agrees with the table".to_owned(),
+            Finding::Incomplete => "the counter, or a shard of it, is gone".to_owned(),
+            Finding::Moving => format!("{figures}: commits are under way that it has not been told of"),
+            Finding::Wrong => format!("{figures}: it was changed past the service"),
+            Finding::Lopsided => format!("{figures}, and a shard has less than nothing"),
+        }
+    }
+}
+
 impl Admission {
     /// How the SKU's counter stands to the table. None when it has none.
     pub(crate) async fn look(&self, sku: SkuId) -> Option<Look> {
@@ -164,10 +179,12 @@ impl Admission {
             ready: governed.ready,
             sums: None,
             in_order: false,
+            explanation: "redis is away: the database decides alone".to_owned(),
         };
         if engine.redis.is_ready()
             && let Ok(Some(compared)) = engine.compare(sku, &governed).await
         {
+            look.explanation = compared.explain();
             look.in_order = compared.finding == Finding::InOrder;
             look.sums = Some(sums(&compared.shards)).filter(|_| compared.finding != Finding::Incomplete);
         }
@@ -213,14 +230,15 @@ impl Engine {
     async fn renew(&self, sku: SkuId, reason: &'static str) {
         if let Err(error) = self.rebuild(sku, reason).await {
             tracing::warn!(sku.id = %sku, %error, "a counter could not be built");
-            self.registry.doubt(sku);
+            // Not at once: whatever it is, it may last.
+            self.registry.doubt_later(sku);
         }
     }
 
     /// None when there is no stock of the SKU.
     async fn compare(&self, sku: SkuId, governed: &Governed) -> Result<Option<Compared>, AdmissionError> {
         let mut in_a_row = 0;
-        let mut last = None;
+        let mut last: Option<Compared> = None;
         for _ in 0..LOOKS_MAX {
             // The row first: a commit in between is then counted in the counter and not in the row, and the
             // versions show it.
@@ -239,7 +257,10 @@ impl Engine {
                     false
                 }
                 Finding::Incomplete | Finding::Wrong | Finding::Lopsided => {
-                    in_a_row += 1;
+                    let still = last
+                        .as_ref()
+                        .is_some_and(|last| last.finding == finding && last.shards == shards);
+                    in_a_row = if still { in_a_row + 1 } else { 1 };
                     in_a_row >= LOOKS_IN_A_ROW
                 }
             };
@@ -255,10 +276,12 @@ impl Engine {
         }
         // Not sure in the end: something is always under way.
         Ok(last.map(|compared| match compared.finding {
-            Finding::Wrong | Finding::Lopsided if in_a_row < LOOKS_IN_A_ROW => Compared {
-                finding: Finding::Moving,
-                ..compared
-            },
+            Finding::Incomplete | Finding::Wrong | Finding::Lopsided if in_a_row < LOOKS_IN_A_ROW => {
+                Compared {
+                    finding: Finding::Moving,
+                    ..compared
+                }
+            }
             _ => compared,
         }))
     }

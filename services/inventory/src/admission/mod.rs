@@ -132,13 +132,7 @@ impl Admission {
         let Some(engine) = &self.engine else {
             return Ok(());
         };
-        let mut conn = engine.pool.acquire().await.op("admission.unload")?;
-        let before = store::ungovern(&mut conn, sku).await?;
-        engine.registry.remove(sku);
-        if let Some(shards) = before {
-            engine.forget(sku, shards).await;
-        }
-        Ok(())
+        engine.give_up(sku).await
     }
 
     /// None when the SKU has no counter.
@@ -187,17 +181,34 @@ impl Engine {
         };
         // Nothing is locked for a Redis that is not there.
         self.redis.connect().await?;
+        self.redis.ping().await?;
         let mut tx = self.pool.begin().await.op("admission.begin")?;
         let Some(basis) = store::lock_basis(&mut tx, sku).await? else {
             self.registry.remove(sku);
             return Ok(());
         };
+        // What is no longer sold has no counter.
+        if basis.counters.discontinued {
+            tx.rollback().await.op("admission.end")?;
+            return self.give_up(sku).await;
+        }
         let done = counter::reset(&self.redis, sku, &basis).await;
         tx.rollback().await.op("admission.end")?;
         metrics::counter!("inventory_admission_rebuilds_total", "reason" => reason).increment(1);
         if done? {
             self.registry
                 .rebuilt(sku, &before, basis.shards, basis.generation);
+        }
+        Ok(())
+    }
+
+    async fn give_up(&self, sku: SkuId) -> Result<(), AdmissionError> {
+        let mut conn = self.pool.acquire().await.op("admission.unload")?;
+        let before = store::ungovern(&mut conn, sku).await?;
+        drop(conn);
+        self.registry.remove(sku);
+        if let Some(shards) = before {
+            self.forget(sku, shards).await;
         }
         Ok(())
     }

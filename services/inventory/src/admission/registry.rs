@@ -87,17 +87,21 @@ impl Registry {
         if self.is_empty() {
             return;
         }
-        let governed = self.write(|skus| match skus.get_mut(&sku) {
+        if self.doubt_later(sku) {
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Like [`Self::doubt`], and it has time until the keeper comes by. Answers whether there is a counter.
+    pub(super) fn doubt_later(&self, sku: SkuId) -> bool {
+        self.write(|skus| match skus.get_mut(&sku) {
             Some(governed) => {
                 governed.ready = false;
                 governed.doubts += 1;
                 true
             }
             None => false,
-        });
-        if governed {
-            self.wanted.notify_one();
-        }
+        })
     }
 
     pub(super) fn doubt_all(&self) {

@@ -153,6 +153,7 @@ impl Lane {
             return batch;
         }
         let shortages = hand_out(&mut units, asks());
+        self.gate.give_back(&units);
         let short: Vec<OrderId> = asks()
             .zip(&shortages)
             .filter(|(_, shortages)| !shortages.is_empty())

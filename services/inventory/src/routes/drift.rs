@@ -63,6 +63,8 @@ struct CounterDto {
     /// Units that were admitted and are not yet known to be sold.
     #[serde(skip_serializing_if = "Option::is_none")]
     in_flight: Option<i64>,
+    /// What it says, for a person.
+    explanation: String,
     /// Whether it agrees with the table; false also while something is under way.
     in_order: bool,
 }
@@ -74,6 +76,7 @@ impl From<Look> for CounterDto {
             ready: look.ready,
             available: look.sums.map(|sums| sums.available),
             in_flight: look.sums.map(|sums| sums.in_flight),
+            explanation: look.explanation,
             in_order: look.in_order,
         }
     }

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use ferrocart_http_kit::Role;
 use ferrocart_inventory::admission::Admission;
 use ferrocart_test_kit::{Answer, Api, eventually};
 use ferrocart_types::SkuId;
 use futures::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::{Shop, fresh, reserve_body, text};
@@ -21,13 +22,13 @@ impl Shop {
         sku
     }
 
-    async fn counter(&self, sku: Uuid) -> Value {
+    pub(crate) async fn counter(&self, sku: Uuid) -> Value {
         let path = format!("/v1/inventory/{sku}/drift");
         self.merchant.get(&path).await.expect(200).json["counter"].clone()
     }
 
     /// Waits until the counter says what the table says, with nothing in flight.
-    async fn settled(&self, sku: Uuid) -> Value {
+    pub(crate) async fn settled(&self, sku: Uuid) -> Value {
         eventually("the counter to agree with the table", async || {
             let counter = self.counter(sku).await;
             let stock = self.stock(sku).await;
@@ -93,28 +94,30 @@ async fn two_replicas_sell_out_exactly_and_a_released_unit_is_sold_by_both() {
         text(&first.json["reservation_id"])
     );
     // Released at one replica, sold at the other, and the other way round.
-    for (index, (here, there)) in [(&shop.api, &replica.api), (&replica.api, &shop.api)]
-        .iter()
-        .enumerate()
-    {
-        let reservation = text(&granted[index].1.json["reservation_id"]);
-        here.post(
-            "/v1/inventory/release",
-            serde_json::json!({"reservation_id": reservation}),
-        )
-        .await
-        .expect(200);
+    let mut took = Vec::new();
+    for (turn, (_, grant)) in granted.iter().take(6).enumerate() {
+        let (here, there) = if turn % 2 == 0 {
+            (&shop.api, &replica.api)
+        } else {
+            (&replica.api, &shop.api)
+        };
+        let body = json!({"reservation_id": grant.json["reservation_id"]});
+        here.post("/v1/inventory/release", body).await.expect(200);
         let released = Instant::now();
         eventually("the released unit to be sold", async || {
-            let answer = there
-                .post("/v1/inventory/reserve", reserve_body(fresh(), &[(sku, 1)]))
-                .await;
+            let body = reserve_body(fresh(), &[(sku, 1)]);
+            let answer = there.post("/v1/inventory/reserve", body).await;
             (answer.status == 201).then_some(())
         })
         .await;
-        let took = released.elapsed();
-        assert!(took.as_millis() < 1_000, "sold after {took:?}");
+        took.push(released.elapsed());
     }
+    // Other tests share the machine: not every one must be quick.
+    took.sort_unstable();
+    assert!(
+        took[2].as_millis() < 100,
+        "released units were sold after {took:?}"
+    );
     shop.settled(sku).await;
     shop.audit().await;
 }
@@ -157,5 +160,89 @@ async fn the_last_unit_of_every_shard_is_sold() {
         shop.settled(sku).await;
         shop.reserve(fresh(), &[(sku, 20)]).await.expect(201);
     }
+    shop.audit().await;
+}
+
+/// Nothing is compared: what the counter knows it was told.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_of_stock_reaches_the_counter_by_itself() {
+    let shop = Shop::open_set(|all| all.admission.admission_compare_ms = 60_000).await;
+    let sku = shop.governed(20, 3).await;
+    let (_, admin) = shop.user(&[Role::Admin]);
+    let path = format!("/v1/inventory/{sku}");
+    let [kept, released, shipped] = [
+        shop.reserved(&[(sku, 1)]).await,
+        shop.reserved(&[(sku, 2)]).await,
+        shop.reserved(&[(sku, 4)]).await,
+    ];
+    assert_eq!(shop.settled(sku).await["available"], 13);
+    shop.command("release", &released).await.expect(200);
+    assert_eq!(shop.settled(sku).await["available"], 15);
+    shop.command("confirm", &shipped).await.expect(200);
+    shop.command("deduct", &shipped).await.expect(200);
+    shop.command("confirm", &kept).await.expect(200);
+    assert_eq!(shop.settled(sku).await["available"], 15);
+    let adjustment = json!({"delta": 5, "reason": "found", "channel": "store"});
+    admin
+        .post_once(&format!("{path}/adjustments"), "adjust", adjustment)
+        .await
+        .expect(200);
+    assert_eq!(shop.settled(sku).await["available"], 20);
+    admin.put(&path, json!({"on_hand": 4})).await.expect(200);
+    assert_eq!(shop.settled(sku).await["available"], 3);
+    shop.reserved(&[(sku, 3)]).await;
+    assert_eq!(shop.settled(sku).await["available"], 0);
+    shop.advance(1_000);
+    // The sweeper told it.
+    eventually("the expired units to be for sale", async || {
+        (shop.counter(sku).await["available"] == 3).then_some(())
+    })
+    .await;
+    shop.audit().await;
+    // The table is repaired, and the counter after it.
+    sqlx::query("UPDATE stock SET on_hand = on_hand + 3 WHERE sku_id = $1")
+        .bind(sku)
+        .execute(&shop.pool)
+        .await
+        .unwrap();
+    eventually("the table to be repaired", async || {
+        (shop.stock(sku).await["on_hand"] == 4).then_some(())
+    })
+    .await;
+    shop.settled(sku).await;
+    admin.delete(&path).await;
+    eventually("the counter to go", async || {
+        shop.admission.status(SkuId(sku)).is_none().then_some(())
+    })
+    .await;
+    shop.reserve(fresh(), &[(sku, 1)]).await.expect(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_counter_can_be_spread_anew_and_taken_away() {
+    let shop = Shop::open().await;
+    let replica = shop.replica().await;
+    let sku = shop.governed(12, 1).await;
+    ready(&replica.admission, sku).await;
+    for shards in [4, 2, 1] {
+        replica.admission.load(SkuId(sku), shards).await.unwrap();
+        eventually("the other replica to know", async || {
+            let status = shop.admission.status(SkuId(sku))?;
+            (status.shards == shards && status.ready).then_some(())
+        })
+        .await;
+        shop.reserved(&[(sku, 1)]).await;
+        assert_eq!(shop.settled(sku).await["shards"], shards);
+    }
+    replica.admission.unload(SkuId(sku)).await.unwrap();
+    eventually("the other replica to know", async || {
+        shop.admission.status(SkuId(sku)).is_none().then_some(())
+    })
+    .await;
+    assert!(shop.counter(sku).await.is_null());
+    shop.reserved(&[(sku, 9)]).await;
+    shop.reserve(fresh(), &[(sku, 1)]).await.expect(409);
+    let unknown = shop.admission.load(SkuId(fresh()), 1).await.unwrap();
+    assert_eq!(unknown, None, "there is no stock of it");
     shop.audit().await;
 }

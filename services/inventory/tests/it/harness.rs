@@ -234,18 +234,33 @@ impl Shop {
     }
 
     pub(crate) fn batcher_at(&self, settings: &BatcherSettings, options: &PgConnectOptions) -> OwnBatcher {
+        self.batcher_with(settings, options, Admission::off())
+    }
+
+    /// A batcher that asks the counters as the service's own does.
+    pub(crate) fn admitting_batcher(&self) -> OwnBatcher {
+        let options = self.pool.connect_options();
+        self.batcher_with(&default_batcher(), &options, self.admission.clone())
+    }
+
+    fn batcher_with(
+        &self,
+        settings: &BatcherSettings,
+        options: &PgConnectOptions,
+        admission: Admission,
+    ) -> OwnBatcher {
         let stop = CancellationToken::new();
         let mut background = Background::new();
         let tools = Tools {
             clock: self.clock.clone(),
             ids: Arc::new(SystemIds),
             relay: RelayHandle::default(),
-            admission: Admission::off(),
+            admission,
             stock_low_threshold: -1,
         };
         let batcher = Batcher::start(settings, options, &tools, &mut background, &stop);
-        ferrocart_telemetry::spawn("lanes", background.run(stop.clone()));
-        OwnBatcher { batcher, stop }
+        let lanes = ferrocart_telemetry::spawn("lanes", background.run(stop.clone()));
+        OwnBatcher { batcher, lanes, stop }
     }
 
     pub(crate) fn ask(&self, order: Uuid, items: &[(Uuid, i64)]) -> Reserve {
@@ -287,6 +302,7 @@ impl Drop for Replica {
 
 pub(crate) struct OwnBatcher {
     pub(crate) batcher: Batcher,
+    lanes: tokio::task::JoinHandle<anyhow::Result<()>>,
     stop: CancellationToken,
 }
 
@@ -297,6 +313,11 @@ impl Drop for OwnBatcher {
 }
 
 impl OwnBatcher {
+    /// The lanes end wherever they are.
+    pub(crate) fn kill(&self) {
+        self.lanes.abort();
+    }
+
     /// Reserves in a task of its own.
     pub(crate) fn submit(&self, request: Reserve) -> tokio::task::JoinHandle<Result<Verdict, BatchError>> {
         let batcher = self.batcher.clone();

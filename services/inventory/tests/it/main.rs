@@ -3,6 +3,7 @@
 #![allow(clippy::missing_panics_doc, reason = "tests panic where they must fail")]
 
 mod admission;
+mod admission_faults;
 mod batches;
 mod catalog;
 mod drift;
