@@ -9,7 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use ferrocart_types::{Email, SharedClock, UserId};
 use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
+    get_current_timestamp,
+};
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -22,6 +26,8 @@ const TOKEN_SECONDS: i64 = 60;
 const RENEW_SECONDS: i64 = 20;
 /// How far two machines' clocks may be apart, in seconds.
 const LEEWAY_SECONDS: u64 = 5;
+/// The most tokens that are remembered as good; at about a kilobyte each.
+const VERIFIED_MAX: u64 = 10_000;
 /// The one service that may speak for users.
 const USER_ISSUER: &str = "gateway";
 
@@ -227,6 +233,23 @@ pub struct TokenVerifier {
 struct VerifierInner {
     keys: HashMap<String, DecodingKey>,
     validation: Validation,
+    /// Tokens that were found good, by their text, with their end: callers send the same one with many
+    /// requests, and checking its signature costs more than many a request does.
+    verified: Cache<String, Verified>,
+}
+
+#[derive(Clone)]
+struct Verified {
+    caller: Arc<Caller>,
+    /// In seconds of Unix time.
+    expires: u64,
+}
+
+impl Verified {
+    /// As jsonwebtoken judges it.
+    fn is_good_at(&self, now: u64) -> bool {
+        now <= self.expires.saturating_add(LEEWAY_SECONDS)
+    }
 }
 
 impl TokenVerifier {
@@ -248,20 +271,32 @@ impl TokenVerifier {
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         validation.leeway = LEEWAY_SECONDS;
         Ok(Self {
-            inner: Arc::new(VerifierInner { keys, validation }),
+            inner: Arc::new(VerifierInner {
+                keys,
+                validation,
+                verified: Cache::new(VERIFIED_MAX),
+            }),
         })
     }
 
     /// The caller that the token speaks of. Any fault gives the same 401: why a token is refused helps
     /// only those who forge them; the reason is in the debug log.
-    pub fn verify(&self, token: &str) -> Result<Caller, Problem> {
-        self.check(token).map_err(|error| {
+    pub fn verify(&self, token: &str) -> Result<Arc<Caller>, Problem> {
+        if let Some(known) = self.inner.verified.get(token)
+            && known.is_good_at(get_current_timestamp())
+        {
+            return Ok(known.caller);
+        }
+        let verified = self.check(token).map_err(|error| {
             tracing::debug!(error = format!("{error:#}"), "an internal token was refused");
             Problem::unauthenticated("the internal token is not valid here")
-        })
+        })?;
+        let caller = Arc::clone(&verified.caller);
+        self.inner.verified.insert(token.to_owned(), verified);
+        Ok(caller)
     }
 
-    fn check(&self, token: &str) -> anyhow::Result<Caller> {
+    fn check(&self, token: &str) -> anyhow::Result<Verified> {
         let kid = decode_header(token)?.kid.context("no `kid`")?;
         let key = self.inner.keys.get(&kid).context("unknown `kid`")?;
         let claims = decode::<InternalClaims>(token, key, &self.inner.validation)?.claims;
@@ -271,22 +306,27 @@ impl TokenVerifier {
                 .is_some_and(|(service, _)| service == claims.iss),
             "the key is not the issuer's"
         );
-        match claims.kind {
+        let expires = u64::try_from(claims.exp)?;
+        let caller = match claims.kind {
             Kind::Service => {
                 anyhow::ensure!(claims.sub == claims.iss, "a service speaks for itself alone");
-                Ok(Caller::Service(claims.sub))
+                Caller::Service(claims.sub)
             }
             Kind::User => {
                 anyhow::ensure!(claims.iss == USER_ISSUER, "only the gateway speaks for users");
                 anyhow::ensure!(!claims.roles.contains(&Role::Service), "a user is no service");
-                Ok(Caller::User(UserIdentity {
+                Caller::User(UserIdentity {
                     user_id: claims.sub.parse()?,
                     roles: claims.roles,
                     email: claims.email,
                     guest_session: claims.guest_session,
-                }))
+                })
             }
-        }
+        };
+        Ok(Verified {
+            caller: Arc::new(caller),
+            expires,
+        })
     }
 }
 
@@ -338,7 +378,7 @@ mod tests {
         }
 
         fn issuer(&self, service: &'static str, age_seconds: i64) -> TokenIssuer {
-            let now = i64::try_from(jsonwebtoken::get_current_timestamp()).unwrap() - age_seconds;
+            let now = i64::try_from(get_current_timestamp()).unwrap() - age_seconds;
             let clock = MockClock::at(Timestamp::from_timestamp(now, 0).unwrap());
             TokenIssuer::load(service, &self.settings(service), clock).unwrap()
         }
@@ -359,9 +399,15 @@ mod tests {
         let cart = TokenVerifier::load("cart", &keys.settings("cart")).unwrap();
         let user = ada(vec![Role::Customer]);
         let token = keys.issuer("gateway", 0).user_token("cart", &user).unwrap();
-        assert_eq!(cart.verify(&token).unwrap(), Caller::User(user));
+        assert_eq!(*cart.verify(&token).unwrap(), Caller::User(user));
         let token = keys.issuer("order", 0).service_token("cart").unwrap();
-        assert_eq!(cart.verify(&token).unwrap(), Caller::Service("order".into()));
+        for _ in 0..2 {
+            assert_eq!(
+                *cart.verify(&token).unwrap(),
+                Caller::Service("order".into()),
+                "checked, then remembered"
+            );
+        }
     }
 
     #[test]
@@ -385,6 +431,25 @@ mod tests {
         let strangers = Keys::for_services(&["gateway"]);
         let forged = strangers.issuer("gateway", 0).user_token("cart", &user).unwrap();
         assert!(cart.verify(&forged).is_err(), "a foreign key was taken");
+    }
+
+    #[test]
+    fn a_token_that_was_good_is_not_good_for_ever() {
+        let keys = Keys::for_services(&["order", "cart"]);
+        let cart = TokenVerifier::load("cart", &keys.settings("cart")).unwrap();
+        let token = keys.issuer("order", 0).service_token("cart").unwrap();
+        cart.verify(&token).unwrap();
+        let known = cart.inner.verified.get(&token).unwrap();
+        let last = known.expires + LEEWAY_SECONDS;
+        assert!(known.is_good_at(last) && !known.is_good_at(last + 1));
+        // What is remembered beyond its end is checked again, and refused.
+        let old = keys.issuer("order", 3_600).service_token("cart").unwrap();
+        let expired = Verified {
+            caller: known.caller,
+            expires: get_current_timestamp() - 3_540,
+        };
+        cart.inner.verified.insert(old.clone(), expired);
+        assert_eq!(cart.verify(&old).unwrap_err().status().as_u16(), 401);
     }
 
     #[test]

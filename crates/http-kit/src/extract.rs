@@ -1,5 +1,6 @@
 use std::future::{Ready, ready};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
@@ -199,7 +200,8 @@ impl FromRequest for Caller {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let caller = request.extensions().get::<Self>().cloned();
+        let caller = request.extensions().get::<Arc<Self>>().cloned();
+        let caller = caller.map(Arc::unwrap_or_clone);
         ready(caller.ok_or_else(|| Problem::unauthenticated("a bearer token is needed here")))
     }
 }

@@ -8,6 +8,7 @@ mod extract;
 mod health;
 mod lifecycle;
 mod main_entry;
+mod meter;
 mod middleware;
 mod openapi;
 mod problem;

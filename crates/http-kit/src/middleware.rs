@@ -1,4 +1,6 @@
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -7,14 +9,24 @@ use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderVal
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
+use ferrocart_telemetry::TracePoint;
 use futures::FutureExt;
 use tracing::{Instrument, Span};
 
 use crate::auth::Caller;
+use crate::meter::{LogBudget, Recorder};
 use crate::problem::Problem;
 use crate::server::ServerParts;
 
 const REQUEST_ID: &str = "x-request-id";
+/// How many successful requests a second get a line in the log.
+const LOGGED_PER_SECOND: u32 = 200;
+static LOG_BUDGET: LogBudget = LogBudget::new(LOGGED_PER_SECOND);
+
+thread_local! {
+    static RECORDER: RefCell<Recorder> = RefCell::default();
+}
+
 const ALWAYS_PUBLIC: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/openapi.json"];
 
 /// Refuses what carries no valid internal token, and hands the caller to the handlers.
@@ -32,7 +44,7 @@ pub(crate) async fn authenticate(
     Ok(next.call(request).await?.map_into_boxed_body())
 }
 
-fn check(request: &ServiceRequest) -> Result<Option<Caller>, Problem> {
+fn check(request: &ServiceRequest) -> Result<Option<Arc<Caller>>, Problem> {
     let path = request.path();
     let Some(parts) = request.app_data::<web::Data<ServerParts>>() else {
         return Err(Problem::internal());
@@ -50,7 +62,7 @@ fn check(request: &ServiceRequest) -> Result<Option<Caller>, Problem> {
         .and_then(|value| value.strip_prefix("Bearer "))
         .ok_or_else(|| Problem::unauthenticated("a bearer token is needed here"))?;
     let caller = verifier.verify(token)?;
-    if path.starts_with("/internal/") && !matches!(caller, Caller::Service(_)) {
+    if path.starts_with("/internal/") && !matches!(*caller, Caller::Service(_)) {
         return Err(Problem::forbidden("this is for services alone"));
     }
     Ok(Some(caller))
@@ -63,41 +75,32 @@ pub(crate) async fn observe(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let method = request.method().clone();
+    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let request_id = request_id(&request);
-    let span = span(&request, &request_id);
+    let span = span(&request, &route, request_id.as_deref());
     let answer = AssertUnwindSafe(next.call(request))
         .catch_unwind()
         .instrument(span.clone())
         .await;
+    let _within = span.enter();
     // The request itself is gone with the handler, so that a panic is answered through actix, with a
     // problem that has been given its trace id here.
-    let response = match answer {
-        Ok(answer) => {
-            span.in_scope(|| answer.map(|response| problem_shaped(response.map_into_boxed_body())))?
-        }
-        Err(_panic) => {
-            return Err(span.in_scope(|| {
-                tracing::error!("a handler panicked");
-                record(&method, "panicked", StatusCode::INTERNAL_SERVER_ERROR, started);
-                Problem::internal().with_current_trace().into()
-            }));
-        }
+    let Ok(answer) = answer else {
+        tracing::error!("a handler panicked");
+        record(&method, "panicked", StatusCode::INTERNAL_SERVER_ERROR, started);
+        return Err(Problem::internal().with_current_trace().into());
     };
-    let route = response
-        .request()
-        .match_pattern()
-        .unwrap_or_else(|| "unmatched".to_owned());
-    let response = span.in_scope(|| with_ids(response, &request_id));
-    span.in_scope(|| record(&method, &route, response.status(), started));
+    let response = with_ids(problem_shaped(answer?.map_into_boxed_body()), &span, request_id);
+    record(&method, &route, response.status(), started);
     Ok(response)
 }
 
-fn span(request: &ServiceRequest, request_id: &str) -> Span {
+fn span(request: &ServiceRequest, route: &str, request_id: Option<&str>) -> Span {
     let span = tracing::info_span!(
         "http.request",
-        otel.name = format!("{} {}", request.method(), request.match_pattern().unwrap_or_default()),
+        otel.name = format!("{} {route}", request.method()),
         otel.kind = "server",
-        http.request.method = %request.method(),
+        http.request.method = request.method().as_str(),
         request_id,
     );
     if let Some(parent) = request
@@ -110,8 +113,8 @@ fn span(request: &ServiceRequest, request_id: &str) -> Span {
     span
 }
 
-/// The client's own id if it is harmless, else the trace is id enough.
-fn request_id(request: &ServiceRequest) -> String {
+/// The client's own id if it is harmless; without one the trace is id enough.
+fn request_id(request: &ServiceRequest) -> Option<String> {
     request
         .headers()
         .get(REQUEST_ID)
@@ -119,8 +122,7 @@ fn request_id(request: &ServiceRequest) -> String {
         .filter(|id| {
             (1..=128).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
         })
-        .unwrap_or_default()
-        .to_owned()
+        .map(ToOwned::to_owned)
 }
 
 /// actix answers some faults itself (405, a malformed path) with a bare body.
@@ -156,37 +158,33 @@ fn problem_shaped(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody
     ServiceResponse::new(request, fresh)
 }
 
-fn with_ids(mut response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceResponse<BoxBody> {
-    let traceparent = ferrocart_telemetry::current_traceparent();
-    let trace_id = ferrocart_telemetry::current_trace_id().unwrap_or_default();
-    let request_id = if request_id.is_empty() {
-        trace_id.as_str()
-    } else {
-        request_id
-    };
+fn with_ids(
+    mut response: ServiceResponse<BoxBody>,
+    span: &Span,
+    request_id: Option<String>,
+) -> ServiceResponse<BoxBody> {
+    let point = TracePoint::of(span);
     let headers = response.headers_mut();
-    if let Some(value) = traceparent.and_then(|value| HeaderValue::from_str(&value).ok()) {
-        headers.insert(HeaderName::from_static("traceparent"), value);
-    }
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        headers.insert(HeaderName::from_static(REQUEST_ID), value);
-    }
+    let mut insert = |name, value: Option<String>| {
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    insert("traceparent", point.map(|point| point.traceparent()));
+    insert(
+        REQUEST_ID,
+        request_id.or_else(|| point.map(|point| point.trace_id())),
+    );
     response
 }
 
 fn record(method: &Method, route: &str, status: StatusCode, started: Instant) {
     let elapsed = started.elapsed();
-    let labels = [
-        ("method", method.to_string()),
-        ("route", route.to_owned()),
-        ("status", status.as_u16().to_string()),
-    ];
-    metrics::counter!("http_requests_total", &labels).increment(1);
-    metrics::histogram!("http_request_duration_seconds", &labels).record(elapsed);
+    RECORDER.with_borrow_mut(|recorder| recorder.count(method, route, status, elapsed));
     let duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     let status = status.as_u16();
-    // Reads are many and alike; what changes something is worth a line each.
-    if method == Method::GET && status < 500 {
+    // Reads are many and alike; what changes something is worth a line each, up to a bound.
+    if status < 500 && (method == Method::GET || !LOG_BUDGET.takes_one()) {
         tracing::debug!(http.method = %method, http.route = route, http.status = status, duration_us, "request");
     } else {
         tracing::info!(http.method = %method, http.route = route, http.status = status, duration_us, "request");

@@ -8,6 +8,7 @@ mod context;
 mod task;
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -17,12 +18,13 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use serde::Deserialize;
-use tracing_subscriber::filter::LevelFilter;
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-pub use context::{current_trace_id, current_traceparent, set_parent};
+pub use context::{TracePoint, current_trace_id, current_traceparent, set_parent};
 pub use task::spawn;
 
 /// Bounds of the latency histograms, in seconds.
@@ -32,6 +34,8 @@ const LATENCY_BUCKETS: [f64; 14] = [
 
 /// Bounds of histograms that count things, such as the size of a batch.
 const SIZE_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+const UPKEEP: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct TelemetrySettings {
@@ -95,15 +99,24 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> anyhow::Resu
         .with(
             tracing_opentelemetry::layer()
                 .with_tracer(provider.tracer(service))
+                // What these would add to a span costs more, on every poll of a request, than it tells.
+                .with_tracked_inactivity(false)
+                .with_threads(false)
+                .with_location(false)
                 .with_filter(LevelFilter::INFO),
         )
-        .with(log.with_filter(filter))
+        // Lines carry the trace's ids and nothing else of their spans, whose fields need not be kept for them.
+        .with(log.with_filter(filter.and(filter_fn(is_event))))
         .try_init()
         .context("a tracing subscriber is already set")?;
     start_metrics()?;
     Ok(TelemetryGuard {
         provider: Some(provider),
     })
+}
+
+fn is_event(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event()
 }
 
 fn tracer_provider(service: &'static str, endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
@@ -137,16 +150,25 @@ fn start_metrics() -> anyhow::Result<()> {
         .set(recorder.handle())
         .map_err(|_| anyhow::anyhow!("metrics are already set up"))?;
     metrics::set_global_recorder(recorder).context("a metrics recorder is already set")?;
+    std::thread::Builder::new()
+        .name("metrics-upkeep".to_owned())
+        .spawn(keep_up)
+        .context("a thread for the metrics' upkeep")?;
     Ok(())
+}
+
+/// Samples of histograms pile up until they are sorted into their buckets, which a scrape does: where
+/// nobody scrapes, or seldom, they would fill the memory.
+fn keep_up() {
+    loop {
+        std::thread::sleep(UPKEEP);
+        if let Some(handle) = METRICS.get() {
+            handle.run_upkeep();
+        }
+    }
 }
 
 /// All metrics in Prometheus' text format.
 pub fn render_metrics() -> String {
-    METRICS
-        .get()
-        .map(|handle| {
-            handle.run_upkeep();
-            handle.render()
-        })
-        .unwrap_or_default()
+    METRICS.get().map(PrometheusHandle::render).unwrap_or_default()
 }

@@ -98,7 +98,7 @@ impl Upstream {
             .verifiers
             .iter()
             .find_map(|(service, verifier)| Some((service, verifier.verify(token).ok()?)));
-        match found {
+        match found.as_ref().map(|(audience, caller)| (audience, &**caller)) {
             Some((audience, Caller::User(user))) => Ok(json!({
                 "audience": audience,
                 "user_id": user.user_id,

@@ -76,7 +76,7 @@ async fn prices(
     let token = token.to_str().expect("text");
     let caller = inner.verifier.verify(token.trim_start_matches("Bearer "));
     assert_eq!(
-        caller.expect("a good token"),
+        *caller.expect("a good token"),
         Caller::Service("inventory".to_owned())
     );
     if inner.away.load(Ordering::SeqCst) {
