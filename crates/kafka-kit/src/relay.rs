@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ferrocart_pg_kit::outbox::{self, Pending};
-use futures::future::join_all;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::record;
 use crate::settings::KafkaSettings;
 
-/// How many events are under way to the broker at once.
-const BATCH_MAX: i64 = 1_000;
+/// How many events are under way to the broker at once, but for a last row that holds more.
+const BATCH_MAX: i64 = 4_000;
 /// How often an outbox is looked at that nobody poked: for events of other replicas, and of a replica
 /// that died between its commit and its poke.
 const POLL: Duration = Duration::from_millis(200);
@@ -104,12 +104,10 @@ impl Relay {
                     .unwrap_or_default();
                 continue;
             }
-            let count = u32::try_from(pending.len()).unwrap_or(u32::MAX);
-            metrics::gauge!("outbox_backlog").set(f64::from(count));
+            let events: usize = pending.iter().map(|row| row.envelopes.len()).sum();
+            metrics::gauge!("outbox_backlog").set(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
             let (published, failure) = self.publish(&producer, &pending).await;
             outbox::remove(&mut connection, &published).await?;
-            metrics::counter!("outbox_published_total")
-                .increment(u64::try_from(published.len()).unwrap_or(0));
             if let Some(failure) = failure {
                 if let Some((code, reason)) = producer.client().fatal_error() {
                     anyhow::bail!("the producer is beyond repair and is replaced: {code}: {reason}");
@@ -124,39 +122,37 @@ impl Relay {
     /// for good.
     async fn publish(&self, producer: &FutureProducer, pending: &[Pending]) -> (Vec<i64>, Option<String>) {
         // All are queued, in order, before any is waited for.
-        let sends: Vec<_> = pending
+        let queued: Vec<Vec<_>> = pending
             .iter()
             .map(|row| {
                 let topic = format!("{}{}", self.settings.kafka_topic_prefix, row.topic);
-                let record = FutureRecord::to(&topic)
-                    .key(&row.key)
-                    .payload(row.envelope.payload.as_ref())
-                    .headers(record::headers(&row.envelope));
-                producer.send_result(record).map_err(|(error, _)| error)
+                let sends = row.envelopes.iter().map(|envelope| {
+                    let record = FutureRecord::to(&topic)
+                        .key(&row.key)
+                        .payload(envelope.payload.as_ref())
+                        .headers(record::headers(envelope));
+                    producer.send_result(record).map_err(|(error, _)| error)
+                });
+                sends.collect()
             })
             .collect();
-        let outcomes = join_all(sends.into_iter().map(|queued| async {
-            match queued {
-                Ok(delivery) => match delivery.await {
-                    Ok(Ok(_)) => Ok(()),
-                    Ok(Err((error, _))) => Err(error.to_string()),
-                    Err(_) => Err("the producer went away".to_owned()),
-                },
-                Err(error) => Err(error.to_string()),
-            }
-        }))
-        .await;
         let mut published = Vec::with_capacity(pending.len());
         let mut failed_keys = HashSet::new();
         let mut failure = None;
-        for (row, outcome) in pending.iter().zip(outcomes) {
-            match outcome {
-                Ok(()) if !failed_keys.contains(&row.key) => published.push(row.id),
-                Ok(()) => {}
-                Err(error) => {
+        // One after the other: the last to be acknowledged is waited for anyway.
+        for (row, sends) in pending.iter().zip(queued) {
+            let mut acknowledged = !failed_keys.contains(&row.key);
+            for send in sends {
+                if let Err(error) = delivered(send).await {
+                    acknowledged = false;
                     failed_keys.insert(&row.key);
                     failure.get_or_insert_with(|| format!("publishing to {}: {error}", row.topic));
                 }
+            }
+            if acknowledged {
+                let events = u64::try_from(row.envelopes.len()).unwrap_or_default();
+                metrics::counter!("outbox_published_total").increment(events);
+                published.push(row.id);
             }
         }
         (published, failure)
@@ -171,9 +167,18 @@ impl Relay {
             .set("compression.type", "lz4")
             .set("linger.ms", "2")
             .set("delivery.timeout.ms", "10000")
-            .set("queue.buffering.max.messages", "10000")
+            .set("queue.buffering.max.messages", "50000")
             .create()
             .context("the relay's producer")
+    }
+}
+
+async fn delivered(queued: Result<DeliveryFuture, KafkaError>) -> Result<(), String> {
+    let delivery = queued.map_err(|error| error.to_string())?;
+    match delivery.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err((error, _))) => Err(error.to_string()),
+        Err(_) => Err("the producer went away".to_owned()),
     }
 }
 

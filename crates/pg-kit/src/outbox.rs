@@ -4,9 +4,13 @@
 //! Rows of one key must be inserted in the order of their changes. That holds when the aggregate's row
 //! is locked before its event is appended: ids are then handed out in the order of the commits.
 
+use std::collections::HashMap;
+
+use bytes::Bytes;
 use ferrocart_contracts::{Envelope, Event, Topic};
 use ferrocart_telemetry::current_traceparent;
 use ferrocart_types::{EventId, SharedClock, SharedIds, Timestamp};
+use prost::Message as _;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -52,13 +56,71 @@ impl std::fmt::Debug for Publisher {
     }
 }
 
-/// A row that waits to be published.
+/// A row that waits to be published: one or more events of one key, in order.
 #[derive(Debug, Clone)]
 pub struct Pending {
     pub id: i64,
     pub topic: String,
     pub key: String,
-    pub envelope: Envelope,
+    pub envelopes: Vec<Envelope>,
+}
+
+/// Events of one key for one row of the outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packed {
+    pub key: String,
+    pub count: i32,
+    pub bytes: Vec<u8>,
+}
+
+/// What `packed` holds. Source and time stand in the row, the subject is its key.
+#[derive(Clone, PartialEq, prost::Message)]
+struct PackedEvents {
+    #[prost(message, repeated, tag = "1")]
+    events: Vec<PackedEvent>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PackedEvent {
+    #[prost(bytes = "vec", tag = "1")]
+    id: Vec<u8>,
+    #[prost(string, tag = "2")]
+    event_type: String,
+    #[prost(int64, tag = "3")]
+    sequence: i64,
+    #[prost(string, optional, tag = "4")]
+    traceparent: Option<String>,
+    #[prost(bytes = "bytes", tag = "5")]
+    payload: Bytes,
+}
+
+/// Packs events by their keys, each key's in the given order. All must be of one source and time, which the
+/// caller writes into the rows.
+pub fn pack(envelopes: &[Envelope]) -> Vec<Packed> {
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut groups: Vec<(&str, PackedEvents)> = Vec::new();
+    for envelope in envelopes {
+        let key = envelope.subject.as_str();
+        let place = *places.entry(key).or_insert_with(|| {
+            groups.push((key, PackedEvents::default()));
+            groups.len() - 1
+        });
+        if let Some((_, packed)) = groups.get_mut(place) {
+            packed.events.push(PackedEvent {
+                id: envelope.id.as_uuid().as_bytes().to_vec(),
+                event_type: envelope.event_type.clone(),
+                sequence: envelope.sequence,
+                traceparent: envelope.traceparent.clone(),
+                payload: envelope.payload.clone(),
+            });
+        }
+    }
+    let packed = groups.into_iter().map(|(key, packed)| Packed {
+        key: key.to_owned(),
+        count: i32::try_from(packed.events.len()).unwrap_or(i32::MAX),
+        bytes: packed.encode_to_vec(),
+    });
+    packed.collect()
 }
 
 /// Appends events in the given order, in one statement.
@@ -107,20 +169,19 @@ pub async fn append(conn: &mut PgConnection, events: &[OutboxEvent]) -> Result<(
     }
 }
 
-/// The oldest rows, in order.
-pub async fn oldest(conn: &mut PgConnection, limit: i64) -> Result<Vec<Pending>, StoreError> {
+/// The oldest rows, in order: as many as hold `events_max` events, but at least one.
+pub async fn oldest(conn: &mut PgConnection, events_max: i64) -> Result<Vec<Pending>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, topic, key, event_id, event_type, source, occurred_at, sequence, traceparent, payload
-         FROM outbox ORDER BY id LIMIT $1",
+        "SELECT id, topic, key, event_id, event_type, source, occurred_at, sequence, traceparent, payload, packed
+         FROM (SELECT *, sum(event_count) OVER (ORDER BY id) - event_count AS before
+               FROM (SELECT * FROM outbox ORDER BY id LIMIT $1) AS first) AS counted
+         WHERE before < $1 ORDER BY id",
     )
-    .bind(limit)
+    .bind(events_max)
     .fetch_all(conn)
     .await
     .op("outbox.oldest")?;
-    rows.iter()
-        .map(pending)
-        .collect::<Result<_, _>>()
-        .op("outbox.oldest")
+    rows.iter().map(pending).collect()
 }
 
 /// Removes rows that the broker has acknowledged.
@@ -133,9 +194,9 @@ pub async fn remove(conn: &mut PgConnection, ids: &[i64]) -> Result<(), StoreErr
     Ok(())
 }
 
-/// How many rows wait, and since when the oldest does.
+/// How many events wait, and since when the oldest does.
 pub async fn backlog(conn: &mut PgConnection) -> Result<(i64, Option<Timestamp>), StoreError> {
-    let row = sqlx::query("SELECT count(*), min(occurred_at) FROM outbox")
+    let row = sqlx::query("SELECT COALESCE(sum(event_count), 0)::bigint, min(occurred_at) FROM outbox")
         .fetch_one(conn)
         .await
         .op("outbox.backlog")?;
@@ -145,22 +206,60 @@ pub async fn backlog(conn: &mut PgConnection) -> Result<(i64, Option<Timestamp>)
     ))
 }
 
-fn pending(row: &PgRow) -> Result<Pending, sqlx::Error> {
-    let key: String = row.try_get("key")?;
-    let payload: Vec<u8> = row.try_get("payload")?;
+fn pending(row: &PgRow) -> Result<Pending, StoreError> {
+    const OP: &str = "outbox.oldest";
+    let id: i64 = row.try_get("id").op(OP)?;
+    let key: String = row.try_get("key").op(OP)?;
+    let packed: Option<&[u8]> = row.try_get("packed").op(OP)?;
+    let envelopes = match packed {
+        Some(packed) => unpack(row, &key, packed)?,
+        None => vec![single(row, &key).op(OP)?],
+    };
     Ok(Pending {
-        id: row.try_get("id")?,
-        topic: row.try_get("topic")?,
-        envelope: Envelope {
-            id: EventId(row.try_get("event_id")?),
-            event_type: row.try_get("event_type")?,
-            source: row.try_get("source")?,
-            subject: key.clone(),
-            time: row.try_get("occurred_at")?,
-            sequence: row.try_get("sequence")?,
-            traceparent: row.try_get("traceparent")?,
-            payload: payload.into(),
-        },
+        id,
+        topic: row.try_get("topic").op(OP)?,
         key,
+        envelopes,
     })
+}
+
+fn single(row: &PgRow, key: &str) -> Result<Envelope, sqlx::Error> {
+    Ok(Envelope {
+        id: EventId(row.try_get("event_id")?),
+        event_type: row.try_get("event_type")?,
+        source: row.try_get("source")?,
+        subject: key.to_owned(),
+        time: row.try_get("occurred_at")?,
+        sequence: row.try_get("sequence")?,
+        traceparent: row.try_get("traceparent")?,
+        payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
+    })
+}
+
+fn unpack(row: &PgRow, key: &str, packed: &[u8]) -> Result<Vec<Envelope>, StoreError> {
+    const OP: &str = "outbox.unpack";
+    let id: i64 = row.try_get("id").op(OP)?;
+    let corrupt = |reason: String| StoreError::Corrupt {
+        table: "outbox",
+        column: "packed",
+        row: id.to_string(),
+        reason,
+    };
+    let source: String = row.try_get("source").op(OP)?;
+    let time: Timestamp = row.try_get("occurred_at").op(OP)?;
+    let packed = PackedEvents::decode(packed).map_err(|error| corrupt(error.to_string()))?;
+    let envelopes = packed.events.into_iter().map(|event| {
+        let id = Uuid::from_slice(&event.id).map_err(|error| corrupt(error.to_string()))?;
+        Ok(Envelope {
+            id: EventId(id),
+            event_type: event.event_type,
+            source: source.clone(),
+            subject: key.to_owned(),
+            time,
+            sequence: event.sequence,
+            traceparent: event.traceparent,
+            payload: event.payload,
+        })
+    });
+    envelopes.collect()
 }

@@ -198,8 +198,8 @@ pub(crate) fn products(connection: &mut PgConnection) -> Rows<'_, ProductRow> {
 /// Events that were committed before `before` and are not published: their number, and the first few.
 pub(crate) async fn outbox(connection: &mut PgConnection, before: Timestamp) -> Result<(i64, Vec<String>)> {
     let row = sqlx::query(
-        "SELECT (SELECT count(*) FROM outbox WHERE occurred_at < $1) AS waiting,
-                ARRAY(SELECT event_type || ' of ' || key || ' of ' || occurred_at
+        "SELECT (SELECT COALESCE(sum(event_count), 0)::bigint FROM outbox WHERE occurred_at < $1) AS waiting,
+                ARRAY(SELECT COALESCE(event_type, event_count || ' events') || ' of ' || key || ' of ' || occurred_at
                       FROM outbox WHERE occurred_at < $1 ORDER BY id LIMIT 5) AS first",
     )
     .bind(before)

@@ -300,7 +300,7 @@ impl Bench {
             .await?;
             let mut waiting = sagas;
             for pool in [&self.books.orders, &self.books.payments, &self.books.inventory] {
-                waiting += count(pool, "SELECT count(*) FROM outbox").await?;
+                waiting += count(pool, "SELECT COALESCE(sum(event_count), 0)::bigint FROM outbox").await?;
             }
             if waiting == 0 {
                 return Ok(());

@@ -264,7 +264,7 @@ impl Bench {
 
     /// Waits until everything is published, so that no load works off what another has left.
     async fn drain(&mut self) -> Result<()> {
-        let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox")
+        let waiting: i64 = sqlx::query_scalar("SELECT COALESCE(sum(event_count), 0)::bigint FROM outbox")
             .fetch_one(&self.pool)
             .await
             .context("count the outbox")?;

@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{SubsecRound as _, TimeDelta};
+use ferrocart_contracts::Envelope;
+use ferrocart_contracts::v1::StockUpdated;
 use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey, StoredResponse};
-use ferrocart_pg_kit::{StoreError, migrate, run_tx};
+use ferrocart_pg_kit::{StoreError, migrate, outbox, run_tx};
 use ferrocart_test_kit::TestEnv;
-use ferrocart_types::{Clock, IdGen, MockClock, SystemClock, SystemIds};
+use ferrocart_types::{Clock, EventId, IdGen, MockClock, SystemClock, SystemIds};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
@@ -157,4 +159,54 @@ async fn bump(conn: &mut sqlx::PgConnection, id: i32) -> Result<(), StoreError> 
         .execute(conn)
         .await?;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packed_events_come_back_as_they_were_and_in_order() {
+    let (_env, pool) = database().await;
+    let now = SystemClock.now().trunc_subsecs(6);
+    let events: Vec<Envelope> = [("a", 1), ("b", 7), ("a", 2), ("a", 3)]
+        .into_iter()
+        .map(|(key, sequence)| {
+            let event = StockUpdated {
+                sku_id: key.to_owned(),
+                version: sequence,
+                ..StockUpdated::default()
+            };
+            let traceparent = (sequence != 2).then(|| format!("trace-{sequence}"));
+            Envelope::new("inventory", EventId(SystemIds.next()), now, &event).with_traceparent(traceparent)
+        })
+        .collect();
+    let mut conn = pool.acquire().await.unwrap();
+    for row in outbox::pack(&events) {
+        sqlx::query(
+            "INSERT INTO outbox (topic, source, occurred_at, key, event_count, packed)
+             VALUES ('inventory-events', '/ferrocart/inventory', $1, $2, $3, $4)",
+        )
+        .bind(now)
+        .bind(row.key)
+        .bind(row.count)
+        .bind(row.bytes)
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    }
+    assert_eq!(outbox::backlog(&mut conn).await.unwrap().0, 4);
+    let found = outbox::oldest(&mut conn, 100).await.unwrap();
+    let by_key = |key: &str| {
+        events
+            .iter()
+            .filter(|event| event.subject == key)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found.len(), 2);
+    for row in &found {
+        assert_eq!(row.envelopes, by_key(&row.key), "{}", row.key);
+    }
+    // As many rows as hold so many events, but at least one.
+    for (events_max, rows) in [(1, 1), (3, 1), (4, 2)] {
+        let found = outbox::oldest(&mut conn, events_max).await.unwrap();
+        assert_eq!(found.len(), rows, "of {events_max} events");
+    }
 }

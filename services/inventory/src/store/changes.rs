@@ -1,5 +1,5 @@
 use ferrocart_contracts::{Envelope, Topic};
-use ferrocart_pg_kit::{StoreError, StoreResultExt};
+use ferrocart_pg_kit::{StoreError, StoreResultExt, outbox};
 use ferrocart_types::{OrderId, SkuId, Timestamp};
 use sqlx::PgConnection;
 use sqlx::postgres::PgArguments;
@@ -88,9 +88,8 @@ WITH stock_rows AS (
     FROM UNNEST($19::uuid[], $20::bigint[], $21::text[], $22::bigint[], $23::bigint[], $24::uuid[],
                 $25::text[], $26::text[], $27::text[]) AS l
 ), events AS (
-    INSERT INTO outbox (topic, source, occurred_at, key, event_id, event_type, sequence, traceparent, payload)
-    SELECT $28, $29, $1, e.*
-    FROM UNNEST($30::text[], $31::uuid[], $32::text[], $33::bigint[], $34::text[], $35::bytea[]) AS e
+    INSERT INTO outbox (topic, source, occurred_at, key, event_count, packed)
+    SELECT $28, $29, $1, e.* FROM UNNEST($30::text[], $31::integer[], $32::bytea[]) AS e
 )
 SELECT expect_rows((SELECT count(*) FROM stock_rows), cardinality($2::uuid[])),
        expect_rows((SELECT count(*) FROM moved), cardinality($15::uuid[]))";
@@ -179,17 +178,18 @@ fn bind_ledger<'q>(query: PgQuery<'q>, rows: &'q [LedgerRow]) -> PgQuery<'q> {
         .bind(column(rows, |row| row.channel.map(Channel::as_str)))
 }
 
-fn bind_events<'q>(query: PgQuery<'q>, rows: &'q [Envelope]) -> PgQuery<'q> {
+/// One row for all events of a SKU.
+fn bind_events<'q>(query: PgQuery<'q>, events: &'q [Envelope]) -> PgQuery<'q> {
+    let rows = outbox::pack(events);
+    let counts = column(&rows, |row| row.count);
+    let (keys, packed): (Vec<_>, Vec<_>) = rows.into_iter().map(|row| (row.key, row.bytes)).unzip();
     query
         .bind(Topic::Inventory.name())
         // All events of one commit come from this service.
-        .bind(rows.first().map_or("", |row| row.source.as_str()))
-        .bind(column(rows, |row| row.subject.as_str()))
-        .bind(column(rows, |row| row.id.as_uuid()))
-        .bind(column(rows, |row| row.event_type.as_str()))
-        .bind(column(rows, |row| row.sequence))
-        .bind(column(rows, |row| row.traceparent.as_deref()))
-        .bind(column(rows, |row| row.payload.as_ref()))
+        .bind(events.first().map_or("", |event| event.source.as_str()))
+        .bind(keys)
+        .bind(counts)
+        .bind(packed)
 }
 
 fn column<'r, R, T>(rows: &'r [R], value: impl Fn(&'r R) -> T) -> Vec<T> {
