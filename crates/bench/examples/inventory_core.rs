@@ -70,8 +70,10 @@ async fn main() -> anyhow::Result<()> {
         warm_up: Duration::from_millis(args.warm_up_ms),
         lasts: Duration::from_millis(args.lasts_ms),
     };
+    // One is kept here: lanes that nobody can ask any more end, which they must not before they are told to.
+    let shared = batcher.clone();
     let summary = in_process(shape, move |order| {
-        let batcher = batcher.clone();
+        let batcher = shared.clone();
         let lines = lines(order);
         async move {
             let Ok(lines) = lines else { return 400 };
@@ -96,6 +98,7 @@ async fn main() -> anyhow::Result<()> {
     })
     .await?;
     stop.cancel();
+    drop(batcher);
     background.await.context("the lanes panicked")??;
     println!("{}", serde_json::to_string(&summary)?);
     Ok(())

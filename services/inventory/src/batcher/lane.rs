@@ -285,6 +285,9 @@ impl Lane {
         }
         let decided = decided?;
         record(K::NAME, fast, batch.len(), started);
+        // In this order: a hint that says sold out must know who was granted.
+        self.cache
+            .granted(decided.changes.granted.iter().map(|granted| granted.order_id));
         self.cache.learn(&decided.stock);
         self.gate.committed(&decided.changes.stock);
         for shortage in decided.answers.iter().flat_map(K::shortages) {

@@ -47,6 +47,9 @@ pub(crate) async fn reserve(
         let checked = require_own(&caller, &state, &skus).await;
         checked.map_err(|error| error.naming(named))?;
     }
+    if let Some(shortages) = state.batcher.shortages(&ask) {
+        return Err(refusal(Refused::Insufficient(shortages), &body.value));
+    }
     let resource = ask.order_id.as_uuid();
     let request = Reserve {
         ask,
