@@ -6,6 +6,7 @@
 //! in `applied`. Therefore nothing is counted twice and nothing is forgotten, however commits, rebuilds and
 //! messages overtake each other; and when `base + applied` is the row's version, the counter must agree with
 //! the row to the unit.
+//! `sold_at` is when units were last taken: an order that is younger was granted by nobody.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -22,15 +23,17 @@ use crate::store::Basis;
 const TTL_SECONDS: i64 = 3_600;
 
 const TAKE: &str = "
-local c = redis.call('HMGET', KEYS[1], 'generation', 'available')
+local c = redis.call('HMGET', KEYS[1], 'generation', 'available', 'sold_at')
 local available = tonumber(c[2])
 if not c[1] or not available then return {-1, 0} end
 if c[1] ~= ARGV[1] then return {-2, tonumber(c[1])} end
 local units = math.min(tonumber(ARGV[2]), available)
-if units <= 0 then return {0, available} end
+if units <= 0 then return {0, tonumber(c[3]) or 0} end
+local now = redis.call('TIME')
 redis.call('HINCRBY', KEYS[1], 'available', -units)
 redis.call('HINCRBY', KEYS[1], ARGV[3], units)
-return {units, available}";
+redis.call('HSET', KEYS[1], 'sold_at', now[1])
+return {units, tonumber(now[1])}";
 
 const SETTLE: &str = "
 local c = redis.call('HMGET', KEYS[1], 'generation', 'base')
@@ -65,7 +68,8 @@ if redis.call('TYPE', KEYS[1]).ok == 'hash' then
     if generation and generation > tonumber(ARGV[1]) then return 0 end
 end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'base', ARGV[2], 'available', ARGV[3], 'applied', 0)
+redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'base', ARGV[2], 'available', ARGV[3], 'applied', 0,
+           'sold_at', redis.call('TIME')[1])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 return 1";
 
@@ -82,7 +86,8 @@ static LOOK_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(LOOK));
 /// What came of asking a shard for units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Take {
-    Got(i64),
+    /// So many units; and when somebody last took any, in seconds of Redis' clock.
+    Got(i64, i64),
     /// The counter was rebuilt; this is its generation now.
     Rebuilt(i64),
     Missing,
@@ -138,7 +143,7 @@ pub(super) async fn take(
     Ok(match code {
         -1 => Take::Missing,
         -2 => Take::Rebuilt(second),
-        units => Take::Got(units),
+        units => Take::Got(units, second),
     })
 }
 
@@ -202,19 +207,19 @@ pub(super) async fn look(
     join_all(looks).await.into_iter().collect()
 }
 
-/// What each of these shards has left.
-pub(super) async fn peek(redis: &SharedRedis, keys: &[String]) -> Result<Vec<i64>, CallError> {
+/// What each of these shards has left, and when somebody last took any.
+pub(super) async fn peek(redis: &SharedRedis, keys: &[String]) -> Result<Vec<(i64, i64)>, CallError> {
     let peeks = keys.iter().map(|key| async move {
-        let available: Option<i64> = redis
+        let (available, sold_at): (Option<i64>, Option<i64>) = redis
             .call("admission.peek", |mut connection| async move {
-                redis::cmd("HGET")
+                redis::cmd("HMGET")
                     .arg(key)
-                    .arg("available")
+                    .arg(&["available", "sold_at"])
                     .query_async(&mut connection)
                     .await
             })
             .await?;
-        Ok::<_, CallError>(available.unwrap_or(0))
+        Ok::<_, CallError>((available.unwrap_or(0), sold_at.unwrap_or(0)))
     });
     join_all(peeks).await.into_iter().collect()
 }

@@ -1,21 +1,42 @@
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
-use ferrocart_redis_kit::CallError;
-use ferrocart_types::SkuId;
+use ferrocart_types::{OrderId, SkuId};
 use futures::future::join_all;
 use uuid::Uuid;
 
-use crate::admission::counter::{self, Delta, Note, Take};
+use crate::admission::Admission;
 use crate::admission::judge::TAKE_PREFIX;
-use crate::admission::{Admission, Engine, Governed};
+use crate::admission::take::{TakeOrder, Taken, notes};
 use crate::domain::{Ask, Shortage};
 use crate::store::StockRow;
 
-/// How often the shards are gone through while others take from them too.
-const ROUNDS_MAX: u32 = 3;
-/// A batch waits for Redis so many times as long as one call may take.
-const PATIENCE: u32 = 3;
+/// So far apart may the clocks of Redis and of those who make orders be, in seconds.
+const CLOCKS_APART: i64 = 2;
+
+/// What there is for a batch of the SKUs that have counters.
+#[derive(Debug, Default)]
+pub(crate) struct Offer {
+    /// How many units there are of each; a SKU that is not here is for the database alone.
+    pub(crate) units: HashMap<SkuId, i64>,
+    /// When anybody last took units of it, in seconds since 1970.
+    sold_at: HashMap<SkuId, i64>,
+}
+
+impl Offer {
+    /// Whether the order, which lacks something, surely has no reservation: it was made when units of what
+    /// it lacks had been taken for the last time. Its id is a UUIDv7, which tells when it was made; of
+    /// another id nothing is known.
+    pub(crate) fn is_new(&self, order: OrderId, shortages: &[Shortage]) -> bool {
+        let made = order.as_uuid().get_timestamp().map(|made| made.to_unix().0);
+        let Some(made) = made.and_then(|seconds| i64::try_from(seconds).ok()) else {
+            return false;
+        };
+        shortages.iter().any(|shortage| {
+            let sold_at = self.sold_at.get(&shortage.sku);
+            sold_at.is_some_and(|sold_at| made > sold_at.saturating_add(CLOCKS_APART))
+        })
+    }
+}
 
 /// A lane's way to the counters: takes units for a batch, and settles them when the batch is decided.
 pub(crate) struct Gate {
@@ -29,40 +50,6 @@ pub(crate) struct Gate {
     rows: Vec<StockRow>,
     /// What the database contradicted, or where it is not known what it did.
     doubtful: Vec<SkuId>,
-}
-
-/// Units of one SKU that were taken for a batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) field: String,
-    pub(super) shards: u16,
-    /// From which shard how many.
-    pub(super) parts: Vec<(u16, i64)>,
-}
-
-impl Taken {
-    fn units(&self) -> i64 {
-        self.parts.iter().map(|(_, units)| units).sum()
-    }
-
-    /// Parts with so many of its units, from the shard that was asked last.
-    fn spare(&mut self, mut units: i64) -> Vec<(u16, Note)> {
-        let mut notes = Vec::new();
-        for (shard, taken) in self.parts.iter_mut().rev() {
-            let back = units.min(*taken);
-            if back > 0 {
-                *taken -= back;
-                units -= back;
-                let note = Note {
-                    take: Some(self.field.clone()),
-                    back: Some(back),
-                    deltas: Vec::new(),
-                };
-                notes.push((*shard, note));
-            }
-        }
-        notes
-    }
 }
 
 impl Gate {
@@ -81,14 +68,14 @@ impl Gate {
         }
     }
 
-    /// Takes what the asks want of the SKUs that have counters, as far as there is so much. Answers how many
-    /// units there are of each; a SKU that is not in the answer is for the database alone.
-    pub(crate) async fn take<'a>(&mut self, asks: impl Iterator<Item = &'a Ask>) -> HashMap<SkuId, i64> {
+    /// Takes what the asks want of the SKUs that have counters, as far as there is so much.
+    pub(crate) async fn take<'a>(&mut self, asks: impl Iterator<Item = &'a Ask>) -> Offer {
+        let mut offer = Offer::default();
         let Some(engine) = self.admission.engine.clone() else {
-            return HashMap::new();
+            return offer;
         };
         if engine.registry.is_empty() {
-            return HashMap::new();
+            return offer;
         }
         let mut wants: BTreeMap<SkuId, i64> = BTreeMap::new();
         for line in asks.flat_map(|ask| ask.lines.iter()) {
@@ -108,14 +95,11 @@ impl Gate {
             })
         });
         let orders: Vec<_> = orders.map(TakeOrder::carry_out).collect();
-        if orders.is_empty() {
-            return HashMap::new();
-        }
-        let mut got = HashMap::with_capacity(orders.len());
         for (sku, taken, outcome) in join_all(orders).await {
             match outcome {
                 Ok(()) => {
-                    got.insert(sku, taken.units());
+                    offer.units.insert(sku, taken.units());
+                    offer.sold_at.insert(sku, taken.sold_at);
                 }
                 Err(error) => {
                     tracing::debug!(sku.id = %sku, %error, "a counter could not be asked");
@@ -126,7 +110,7 @@ impl Gate {
                 self.taken.insert(sku, taken);
             }
         }
-        got
+        offer
     }
 
     /// Gives back what the batch has no use for, so that others need not wait for its end.
@@ -192,83 +176,6 @@ impl Gate {
     }
 }
 
-/// One SKU of a batch.
-struct TakeOrder<'a> {
-    engine: &'a Arc<Engine>,
-    sku: SkuId,
-    governed: Governed,
-    units: i64,
-    field: &'a str,
-    home: u16,
-}
-
-impl TakeOrder<'_> {
-    async fn carry_out(mut self) -> (SkuId, Taken, Result<(), CallError>) {
-        let mut taken = Taken {
-            field: self.field.to_owned(),
-            shards: self.governed.shards,
-            parts: Vec::new(),
-        };
-        let patience = self.engine.redis.timeout() * PATIENCE;
-        let outcome = tokio::time::timeout(patience, self.collect(&mut taken)).await;
-        let outcome = outcome.unwrap_or(Err(CallError::Timeout(patience)));
-        (self.sku, taken, outcome)
-    }
-
-    /// From the home shard first. When that is not enough, from the others: where there is any is looked at
-    /// before, so that nobody takes more than is needed and hides it from others meanwhile.
-    async fn collect(&mut self, taken: &mut Taken) -> Result<(), CallError> {
-        let shards = self.governed.shards.max(1);
-        self.take_from(self.home, taken).await?;
-        if shards == 1 {
-            return Ok(());
-        }
-        let others: Vec<u16> = (1..shards).map(|step| (self.home + step) % shards).collect();
-        let keys: Vec<String> = others
-            .iter()
-            .map(|shard| counter::key(self.sku, *shard, shards))
-            .collect();
-        for _ in 0..ROUNDS_MAX {
-            if taken.units() >= self.units {
-                return Ok(());
-            }
-            let left = counter::peek(&self.engine.redis, &keys).await?;
-            let before = taken.units();
-            for (shard, _) in others.iter().zip(&left).filter(|(_, left)| **left > 0) {
-                if taken.units() < self.units {
-                    self.take_from(*shard, taken).await?;
-                }
-            }
-            if taken.units() == before && left.iter().all(|left| *left <= 0) {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    async fn take_from(&mut self, shard: u16, taken: &mut Taken) -> Result<(), CallError> {
-        let key = counter::key(self.sku, shard, self.governed.shards);
-        let redis = &self.engine.redis;
-        for _ in 0..ROUNDS_MAX {
-            let missing = self.units - taken.units();
-            match counter::take(redis, &key, self.governed.generation, missing, self.field).await? {
-                Take::Got(units) => {
-                    if units > 0 {
-                        taken.parts.push((shard, units));
-                    }
-                    return Ok(());
-                }
-                Take::Rebuilt(generation) => {
-                    self.governed.generation = generation;
-                    self.engine.registry.learn(self.sku, generation);
-                }
-                Take::Missing => return Err(CallError::NotConnected),
-            }
-        }
-        Err(CallError::NotConnected)
-    }
-}
-
 /// Hands the units out in order of arrival, each ask whole or not at all. Answers for each what it lacks.
 pub(crate) fn hand_out<'a>(
     units: &mut HashMap<SkuId, i64>,
@@ -299,111 +206,38 @@ pub(crate) fn hand_out<'a>(
     asks.map(hand_out_one).collect()
 }
 
-/// What the shards of one SKU are to be told: its take is over, and commits changed its stock so. Units that
-/// were sold are booked where they were taken.
-pub(super) fn notes(taken: Option<&Taken>, rows: &[StockRow], shards: u16) -> BTreeMap<u16, Note> {
-    let mut notes: BTreeMap<u16, Note> = BTreeMap::new();
-    let mut left: Vec<(u16, i64)> = Vec::new();
-    if let Some(taken) = taken {
-        left.clone_from(&taken.parts);
-        for (shard, _) in &taken.parts {
-            notes.entry(*shard).or_default().take = Some(taken.field.clone());
-        }
-    }
-    for row in rows {
-        let version = row.after.version;
-        let mut span = version - row.before.version;
-        let mut units = row.after.available() - row.before.available();
-        for (shard, taken) in left.iter_mut().filter(|(_, taken)| *taken > 0) {
-            if units >= 0 {
-                break;
-            }
-            let sold = (-units).min(*taken);
-            *taken -= sold;
-            units += sold;
-            let delta = Delta {
-                version,
-                units: -sold,
-                span,
-            };
-            notes.entry(*shard).or_default().deltas.push(delta);
-            span = 0;
-        }
-        if units != 0 || span != 0 {
-            let anywhere = u16::try_from(version.rem_euclid(i64::from(shards.max(1)))).unwrap_or_default();
-            let delta = Delta { version, units, span };
-            notes.entry(anywhere).or_default().deltas.push(delta);
-        }
-    }
-    notes
-}
-
 #[cfg(test)]
 mod tests {
     use ferrocart_types::Quantity;
-    use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{Counters, Lines};
-
-    fn row(before: (i64, i64), after: (i64, i64)) -> StockRow {
-        let counters = |(available, version)| Counters {
-            on_hand: available,
-            version,
-            ..Counters::EMPTY
-        };
-        StockRow {
-            sku: SkuId(Uuid::from_u128(1)),
-            before: counters(before),
-            after: counters(after),
-        }
-    }
-
-    proptest! {
-        /// Whatever was taken where and committed: each shard's take ends once, sums and spans are the rows'.
-        #[test]
-        fn notes_add_up_to_what_was_committed(
-            parts in prop::collection::btree_map(0..4_u16, 1..5_i64, 0..4),
-            moves in prop::collection::vec((-6..4_i64, 1..4_i64), 0..4),
-        ) {
-            let taken = Taken { field: "take:x".to_owned(), shards: 4, parts: parts.clone().into_iter().collect() };
-            let (mut available, mut version) = (100, 10);
-            let mut rows = Vec::new();
-            for (units, span) in &moves {
-                let before = (available, version);
-                available += units;
-                version += span;
-                rows.push(row(before, (available, version)));
-            }
-            let notes = notes(Some(&taken), &rows, 4);
-            let deltas: Vec<Delta> = notes.values().flat_map(|note| note.deltas.clone()).collect();
-            prop_assert_eq!(deltas.iter().map(|delta| delta.units).sum::<i64>(), available - 100);
-            prop_assert_eq!(deltas.iter().map(|delta| delta.span).sum::<i64>(), version - 10);
-            for shard in 0..4_u16 {
-                let ended = notes.get(&shard).is_some_and(|note| note.take.is_some());
-                prop_assert_eq!(ended, parts.contains_key(&shard));
-            }
-            // As long as no more is sold than was taken, no shard ends with less than it had.
-            if moves.iter().all(|(units, _)| *units <= 0) && 100 - available <= taken.units() {
-                for (shard, units) in &parts {
-                    let sold: i64 = notes[shard].deltas.iter().map(|delta| delta.units).sum();
-                    prop_assert!(units + sold >= 0);
-                }
-            }
-        }
-    }
+    use crate::domain::Lines;
 
     #[test]
-    fn what_is_not_needed_goes_back_from_the_shard_that_was_asked_last() {
-        let mut taken = Taken {
-            field: "take:x".to_owned(),
-            shards: 3,
-            parts: vec![(1, 4), (2, 3)],
+    fn an_order_is_new_that_was_made_after_the_last_sale() {
+        let sku = |n: u128| SkuId(Uuid::from_u128(n));
+        let offer = Offer {
+            units: HashMap::new(),
+            sold_at: HashMap::from([(sku(1), 1_000), (sku(2), 2_000)]),
         };
-        let notes = taken.spare(5);
-        let back: Vec<_> = notes.iter().map(|(shard, note)| (*shard, note.back)).collect();
-        assert_eq!(back, [(2, Some(3)), (1, Some(2))]);
-        assert_eq!(taken.units(), 2);
+        let made = |seconds| {
+            let context = uuid::ContextV7::new();
+            OrderId(Uuid::new_v7(uuid::Timestamp::from_unix(&context, seconds, 0)))
+        };
+        let short = |n| Shortage {
+            sku: sku(n),
+            requested: 1,
+            available: 0,
+        };
+        assert!(!offer.is_new(made(1_001), &[short(1)]), "clocks may differ");
+        assert!(offer.is_new(made(1_003), &[short(1)]));
+        assert!(!offer.is_new(made(1_003), &[short(2)]));
+        assert!(
+            offer.is_new(made(1_003), &[short(2), short(1)]),
+            "it had needed both"
+        );
+        assert!(!offer.is_new(made(9_999), &[short(3)]), "nothing is known of it");
+        assert!(!offer.is_new(OrderId(Uuid::from_u128(5)), &[short(1)]));
     }
 
     #[test]
@@ -415,7 +249,7 @@ mod tests {
                 .map(|(n, units)| (sku(*n), Quantity::new(*units).unwrap()))
                 .collect();
             Ask {
-                order_id: ferrocart_types::OrderId(Uuid::nil()),
+                order_id: OrderId(Uuid::nil()),
                 buyer: None,
                 lines: Lines::sum_up(&lines).unwrap(),
                 expires_at: ferrocart_types::Timestamp::from_timestamp(0, 0).unwrap(),

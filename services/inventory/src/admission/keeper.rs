@@ -10,6 +10,7 @@ use crate::admission::judge::{CounterSums, Finding, Shard, judge, sums};
 use crate::admission::{Admission, AdmissionError, Engine, GOVERNED_MAX, Governed, counter};
 use crate::store;
 
+const REST: Duration = Duration::from_millis(5);
 /// How often a counter that does not agree is looked at again before anything is said of it.
 const LOOKS_MAX: u32 = 20;
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
@@ -50,6 +51,7 @@ impl Keeper {
             return Ok(());
         };
         let mut pending = Pending::new();
+        let mut fresh = true;
         let mut refreshed: Option<Instant> = None;
         let mut compared = Instant::now();
         while !cancel.is_cancelled() {
@@ -59,13 +61,15 @@ impl Keeper {
                     tracing::warn!(%error, "the list of counters could not be read");
                 }
             }
-            engine.mend(&cancel).await;
+            engine.mend(&mut fresh, &cancel).await;
             if compared.elapsed() >= self.compare && engine.redis.is_ready() {
                 compared = Instant::now();
                 if let Err(error) = self.compare_all(&engine, &mut pending, &cancel).await {
                     tracing::warn!(%error, "the counters could not be compared");
                 }
             }
+            // However much there is to doubt, a row is not locked all the time.
+            tokio::time::sleep(REST).await;
             tokio::select! {
                 () = cancel.cancelled() => {}
                 () = engine.registry.wanted.notified() => {}
@@ -204,16 +208,22 @@ impl Engine {
     }
 
     /// Connects when there is no connection, and builds what is doubtful anew.
-    async fn mend(&self, cancel: &CancellationToken) {
+    ///
+    /// A process that is `fresh` has missed nothing: the counters that it finds are as good as those who kept them.
+    async fn mend(&self, fresh: &mut bool, cancel: &CancellationToken) {
         if self.registry.is_empty() {
             return;
         }
         if !self.redis.is_ready() {
-            // What happened to the counters meanwhile nobody here knows.
-            self.registry.doubt_all();
+            if !*fresh {
+                // What happened to the counters meanwhile nobody here knows.
+                self.registry.doubt_all();
+            }
+            *fresh = false;
             if let Err(error) = self.redis.connect().await {
                 tracing::debug!(%error, "redis is away: the database decides alone");
                 metrics::gauge!("inventory_admission_ready").set(0.0);
+                self.registry.doubt_all();
                 return;
             }
         }

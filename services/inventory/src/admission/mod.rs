@@ -11,6 +11,7 @@ mod judge;
 mod keeper;
 mod post;
 mod registry;
+mod take;
 
 use std::sync::Arc;
 
@@ -157,7 +158,7 @@ impl Admission {
                 engine.post(
                     row.sku,
                     governed.shards,
-                    gate::notes(None, &[*row], governed.shards),
+                    take::notes(None, &[*row], governed.shards),
                 );
             }
         }

@@ -148,21 +148,21 @@ impl Lane {
     async fn admit(&mut self, mut batch: Vec<TicketOf<Reserves>>) -> Vec<TicketOf<Reserves>> {
         batch.retain(|ticket| !ticket.answer.is_closed());
         let asks = || batch.iter().map(|ticket| &ticket.request.ask);
-        let mut units = self.gate.take(asks()).await;
-        if units.is_empty() {
+        let mut offer = self.gate.take(asks()).await;
+        if offer.units.is_empty() {
             return batch;
         }
-        let shortages = hand_out(&mut units, asks());
-        self.gate.give_back(&units);
+        let shortages = hand_out(&mut offer.units, asks());
+        self.gate.give_back(&offer.units);
         let short: Vec<OrderId> = asks()
             .zip(&shortages)
-            .filter(|(_, shortages)| !shortages.is_empty())
+            .filter(|(ask, shortages)| !shortages.is_empty() && !offer.is_new(ask.order_id, shortages))
             .map(|(ask, _)| ask.order_id)
             .collect();
         let Some(known) = self.known(&short).await else {
             return batch;
         };
-        let mut admitted = Vec::with_capacity(batch.len() - short.len());
+        let mut admitted = Vec::with_capacity(batch.len());
         for (ticket, shortages) in batch.into_iter().zip(shortages) {
             if shortages.is_empty() || known.contains(&ticket.request.ask.order_id) {
                 admitted.push(ticket);
