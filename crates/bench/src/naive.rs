@@ -160,11 +160,20 @@ async fn write(
         kind: "RESERVED",
         delta: i64::from(quantity),
     };
-    let event = envelope(&StockReserved {
-        line: Some(change.line(quantity)),
-        expires_at: Some(timestamp_to_proto(now + HOLD)),
-    });
+    let event = change.reserved(quantity);
     change.write(tx, &event).await
+}
+
+/// The event of a reservation of one unit.
+pub fn reserved(order_id: Uuid, sku_id: Uuid, version: i64) -> Envelope {
+    let change = Change {
+        order_id,
+        sku_id,
+        version,
+        kind: "RESERVED",
+        delta: 1,
+    };
+    change.reserved(1)
 }
 
 /// What a reservation's step changes in the stock.
@@ -185,6 +194,13 @@ impl Change {
             quantity: u32::try_from(quantity).unwrap_or_default(),
             version: self.version,
         }
+    }
+
+    fn reserved(&self, quantity: i32) -> Envelope {
+        envelope(&StockReserved {
+            line: Some(self.line(quantity)),
+            expires_at: Some(timestamp_to_proto(SystemClock.now() + HOLD)),
+        })
     }
 
     async fn write(&self, tx: &mut PgConnection, event: &Envelope) -> Result<()> {

@@ -1,9 +1,12 @@
 use anyhow::{Context as _, Result};
+use ferrocart_contracts::Envelope;
+use ferrocart_pg_kit::outbox;
 use ferrocart_types::{IdGen as _, SystemIds};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::load::{self, Shape};
+use crate::naive;
 use crate::stats::Summary;
 
 /// Rows of one commit of bare inserts: as the service's batches at most.
@@ -45,8 +48,13 @@ async fn insert(pool: &PgPool) -> Result<()> {
     let orders: Vec<Uuid> = (0..count).map(|_| SystemIds.next()).collect();
     let versions: Vec<i64> = (0..i64::from(INSERT_ROWS)).collect();
     let sku = SystemIds.next();
-    // As large as the service's events.
-    let payloads = vec![vec![0_u8; 150]; count];
+    let events: Vec<Envelope> = orders
+        .iter()
+        .zip(&versions)
+        .map(|(order, version)| naive::reserved(*order, sku, *version))
+        .collect();
+    // As the service does: one row of the outbox for all events of a SKU.
+    let packed = outbox::pack(&events).pop().context("packed events")?;
     sqlx::query(
         "WITH granted AS (
              INSERT INTO bench_reservations (order_id, status, sku_ids, quantities, expires_at, created_at, updated_at)
@@ -56,14 +64,14 @@ async fn insert(pool: &PgPool) -> Result<()> {
              SELECT $2, l.version, 'RESERVED', 0, 1, l.order_id, 'service:order', now()
              FROM UNNEST($3::bigint[], $1::uuid[]) AS l(version, order_id)
          )
-         INSERT INTO bench_outbox (topic, source, occurred_at, key, event_id, event_type, sequence, payload)
-         SELECT 'inventory-events', 'inventory', now(), $2::text, e.id, 'ferrocart.inventory.StockReserved.v1', e.version, e.payload
-         FROM UNNEST($1::uuid[], $3::bigint[], $4::bytea[]) AS e(id, version, payload)",
+         INSERT INTO bench_outbox (topic, source, occurred_at, key, event_count, packed)
+         VALUES ('inventory-events', 'inventory', now(), $2::text, $4, $5)",
     )
     .bind(orders)
     .bind(sku)
     .bind(versions)
-    .bind(payloads)
+    .bind(packed.count)
+    .bind(packed.bytes)
     .execute(pool)
     .await
     .context("insert a batch")?;
