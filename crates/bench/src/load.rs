@@ -17,6 +17,9 @@ use crate::wire::{Connection, Template};
 /// How long the last answers may take after the window has closed.
 const TAIL: Duration = Duration::from_secs(20);
 
+/// How long a connection may have been open before its first request.
+const SILENT_MAX: Duration = Duration::from_secs(4);
+
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     pub clients: usize,
@@ -132,8 +135,15 @@ impl HttpLoad {
 
     async fn run(self) -> Result<Driven> {
         let mut connections = Vec::new();
-        for target in self.targets.iter().cycle().take(self.shape.clients) {
+        let targets = || self.targets.iter().cycle().take(self.shape.clients);
+        for target in targets() {
             connections.push(Connection::open(*target).await?);
+        }
+        // Servers give up on those that say nothing; on a busy machine a crowd takes a while to connect.
+        for (connection, target) in connections.iter_mut().zip(targets()) {
+            if connection.opened.elapsed() > SILENT_MAX {
+                *connection = Connection::open(*target).await?;
+            }
         }
         let window = Window::from_now(self.shape.warm_up, self.shape.lasts);
         let began = Instant::now();

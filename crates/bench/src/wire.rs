@@ -2,6 +2,7 @@
 //! answers it reads the status and the length. What it costs is taken from the machine under test.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -11,6 +12,7 @@ const HEADERS_MAX: usize = 32;
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 pub struct Connection {
+    pub opened: Instant,
     stream: TcpStream,
     buffer: Vec<u8>,
     filled: usize,
@@ -23,6 +25,7 @@ impl Connection {
             .with_context(|| format!("connect to {target}"))?;
         stream.set_nodelay(true).context("TCP_NODELAY")?;
         Ok(Self {
+            opened: Instant::now(),
             stream,
             buffer: vec![0; ANSWER_BYTES_MAX],
             filled: 0,

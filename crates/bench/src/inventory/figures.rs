@@ -1,3 +1,4 @@
+use super::setup::Kind;
 use super::{Bench, Load, Part};
 use crate::probe::{self, Limits};
 use crate::report::{Aim, Figure};
@@ -105,52 +106,52 @@ impl Bench {
     }
 
     fn sell_out(&self) -> Vec<Figure> {
-        self.refusals(&[
-            ("refusals of a sell-out, HTTP", Load::SellOut, Load::Echo),
-            (
-                "refusals of a sell-out, HTTP, 2,000 connections",
-                Load::SellOutCrowd,
-                Load::EchoCrowd,
-            ),
-        ])
+        let name = "refusals of a sell-out";
+        self.refusals(name, [Load::SellOut, Load::SellOutCrowd, Load::SellOutPreloaded])
     }
 
-    fn refusals(&self, of: &[(&str, Load, Load)]) -> Vec<Figure> {
-        let figures = of.iter().filter_map(|(name, load, echo)| {
-            let to = match echo {
-                Load::EchoCrowd => "echo, 2,000 connections",
-                _ => "echo",
-            };
-            self.compared(name, *load, (to, *echo), Some(Aim::AtLeast(700)))
-        });
-        figures.collect()
+    /// By 256 connections, by a crowd, and by a crowd of a SKU that has a counter in Redis.
+    fn refusals(&self, name: &str, [few, crowd, preloaded]: [Load; 3]) -> Vec<Figure> {
+        let echo = ("echo", Load::Echo);
+        let by_crowd = ("echo, 2,000 connections", Load::EchoCrowd);
+        let aim = Some(Aim::AtLeast(700));
+        [
+            self.compared(name, few, echo, aim),
+            self.compared(&format!("{name}, 2,000 connections"), crowd, by_crowd, aim),
+            self.compared(
+                &format!("{name}, 2,000 connections, preloaded"),
+                preloaded,
+                by_crowd,
+                aim,
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     fn replicas(&self) -> Vec<Figure> {
-        let mut figures = self.refusals(&[
-            (
-                "refusals of a sell-out, 2 replicas, HTTP",
-                Load::TwinSellOut,
-                Load::Echo,
-            ),
-            (
-                "refusals of a sell-out, 2 replicas, HTTP, 2,000 connections",
-                Load::TwinSellOutCrowd,
-                Load::EchoCrowd,
-            ),
-        ]);
-        let wanted = vec![RELEASED_US; self.released_us.len()];
-        for (name, permille) in [
-            ("released until sold, 2 replicas: median", 500),
-            ("released until sold, 2 replicas: longest", 1000),
-        ] {
-            let values = self.released_us.iter().map(|run| {
-                let mut sorted = run.clone();
-                sorted.sort_unstable();
-                percentile(&sorted, permille)
-            });
-            let figure = Figure::new(name, " µs", values.collect());
-            figures.push(figure.against("100 ms", &wanted, Some(Aim::AtMost(1000))));
+        let loads = [
+            Load::TwinSellOut,
+            Load::TwinSellOutCrowd,
+            Load::TwinSellOutPreloaded,
+        ];
+        let mut figures = self.refusals("refusals of a sell-out, 2 replicas", loads);
+        for (kind, runs) in &self.released_us {
+            let name = match kind {
+                Kind::Ordinary => "released until sold, 2 replicas",
+                Kind::Preloaded => "released until sold, 2 replicas, preloaded",
+            };
+            let wanted = vec![RELEASED_US; runs.len()];
+            for (which, permille) in [("median", 500), ("longest", 1000)] {
+                let values = runs.iter().map(|run| {
+                    let mut sorted = run.clone();
+                    sorted.sort_unstable();
+                    percentile(&sorted, permille)
+                });
+                let figure = Figure::new(&format!("{name}: {which}"), " µs", values.collect());
+                figures.push(figure.against("100 ms", &wanted, Some(Aim::AtMost(1000))));
+            }
         }
         figures
     }
@@ -176,11 +177,17 @@ impl Bench {
     }
 
     fn outage(&self) -> Vec<Figure> {
-        let up = ("reserve, HTTP, Redis up", Load::RedisUp);
+        let up = ("reserve, HTTP, preloaded, Redis up", Load::RedisUp);
         let aim = Some(Aim::AtLeast(700));
         [
             self.rate(up.0, up.1),
-            self.compared("reserve, HTTP, Redis down", Load::RedisDown, up, aim),
+            self.compared(
+                "reserve, HTTP, preloaded, Redis hangs",
+                Load::RedisPaused,
+                up,
+                aim,
+            ),
+            self.compared("reserve, HTTP, preloaded, Redis down", Load::RedisDown, up, aim),
         ]
         .into_iter()
         .flatten()

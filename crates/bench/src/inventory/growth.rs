@@ -41,18 +41,6 @@ pub(super) async fn round(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn clean_up(bench: &Bench) -> Result<()> {
-    let mut admin = admin(bench).await?;
-    for size in bench.growth.iter().flat_map(BTreeMap::keys) {
-        run(
-            &mut admin,
-            format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", name(*size)),
-        )
-        .await?;
-    }
-    admin.close().await.context("close")
-}
-
 async fn turn(bench: &mut Bench, size: u32, sku: Uuid) -> Result<()> {
     bench.drain().await?;
     let mut admin = admin(bench).await?;

@@ -93,13 +93,16 @@ enum Load {
     NaiveHttpAlone,
     SellOut,
     SellOutCrowd,
+    SellOutPreloaded,
     TwinSellOut,
     TwinSellOutCrowd,
+    TwinSellOutPreloaded,
     SpreadHttp,
     SpreadNaiveHttp,
     SpreadCore,
     SpreadNaive,
     RedisUp,
+    RedisPaused,
     RedisDown,
     /// By open reservations.
     Growth(u32),
@@ -133,7 +136,7 @@ struct Bench {
     growth: Option<growth::Databases>,
     samples: BTreeMap<Load, Vec<Sample>>,
     /// After how many microseconds a released unit was sold, by run.
-    released_us: Vec<Vec<u32>>,
+    released_us: BTreeMap<setup::Kind, Vec<Vec<u32>>>,
     /// The largest process of the service that was seen.
     memory_kib: u64,
     /// Events published a second while nothing else went on.
@@ -160,7 +163,6 @@ pub async fn run(options: Options) -> Result<(Vec<Figure>, Vec<String>)> {
     let notes = vec![format!(
         "inventory: {loads} loads; after all of them the reservations of all {skus} SKUs add up to their counters"
     )];
-    growth::clean_up(&bench).await?;
     bench.reference.stop().await?;
     Ok((figures, notes))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::hot::crowd;
+use super::setup::Kind;
 use super::{Bench, Load};
 use crate::load::{HttpLoad, Shape};
 
@@ -16,10 +17,16 @@ const QUICK_REQUESTS: u64 = 5_000;
 const DEADLINE: Duration = Duration::from_secs(50);
 
 pub(super) async fn round(bench: &mut Bench) -> Result<()> {
-    let shape = bench.options.shape;
-    let targets = vec![bench.service];
-    sell_out(bench, Load::SellOut, shape, targets.clone()).await?;
-    sell_out(bench, Load::SellOutCrowd, crowd(shape), targets).await
+    let few = bench.options.shape;
+    for (load, shape, kind) in [
+        (Load::SellOut, few, Kind::Ordinary),
+        (Load::SellOutCrowd, crowd(few), Kind::Ordinary),
+        (Load::SellOutPreloaded, crowd(few), Kind::Preloaded),
+    ] {
+        let targets = vec![bench.service];
+        sell_out(bench, load, (shape, kind), targets).await?;
+    }
+    Ok(())
 }
 
 /// Counts refusals from the first request on: what comes before the SKU is sold out is part of it. With
@@ -27,11 +34,14 @@ pub(super) async fn round(bench: &mut Bench) -> Result<()> {
 pub(super) async fn sell_out(
     bench: &mut Bench,
     load: Load,
-    shape: Shape,
+    (shape, kind): (Shape, Kind),
     targets: Vec<SocketAddr>,
 ) -> Result<()> {
     bench.drain().await?;
     let skus = bench.stock(UNITS).await?;
+    if kind == Kind::Preloaded {
+        bench.preload(skus, &targets).await?;
+    }
     let shape = Shape {
         warm_up: Duration::ZERO,
         lasts: DEADLINE,
@@ -62,5 +72,6 @@ pub(super) async fn sell_out(
     );
     let checked = bench.check(skus, UNITS, &summary).await;
     checked.with_context(|| format!("{load:?}"))?;
-    bench.end(load, probe, summary).await
+    bench.end(load, probe, summary).await?;
+    bench.unload(skus).await
 }

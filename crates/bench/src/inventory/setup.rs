@@ -4,18 +4,31 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ferrocart_http_kit::{AuthSettings, Role, TokenIssuer, UserIdentity};
 use ferrocart_stack::{Component, Components, Service, Stack};
 use ferrocart_types::{IdGen as _, SystemClock, SystemIds, UserId};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use super::{Bench, Options};
 use crate::child::{ReferenceServer, ServiceProcess, ServiceStart};
 use crate::load::Skus;
 use crate::naive;
+
+/// How long a counter may take to come into use.
+const COUNTER_DEADLINE: Duration = Duration::from_secs(30);
+const COUNTER_POLL: Duration = Duration::from_millis(20);
+
+/// How a SKU is sold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Ordinary,
+    /// With a counter in Redis before it, as in a flash sale.
+    Preloaded,
+}
 
 impl Bench {
     pub(super) async fn prepare(options: Options) -> Result<Self> {
@@ -47,7 +60,7 @@ impl Bench {
             spread: None,
             growth: None,
             samples: BTreeMap::new(),
-            released_us: Vec::new(),
+            released_us: BTreeMap::new(),
             memory_kib: 0,
             drained: Vec::new(),
             options,
@@ -84,6 +97,49 @@ impl Bench {
             answer.text().await?
         );
         Ok(skus)
+    }
+
+    /// Gives the SKU a counter in Redis, and waits until all these processes of the service use it. The list of
+    /// those that have one is in the database, and is read anew twice a second.
+    pub(super) async fn preload(&self, skus: Skus, by: &[SocketAddr]) -> Result<()> {
+        sqlx::query("INSERT INTO admission (sku_id, shards, loaded_at) VALUES ($1, 1, now())")
+            .bind(skus.first())
+            .execute(&self.pool)
+            .await
+            .context("list the SKU for admission")?;
+        self.wait_for_counter(skus, by).await
+    }
+
+    pub(super) async fn wait_for_counter(&self, skus: Skus, by: &[SocketAddr]) -> Result<()> {
+        let issuer = issuer(&self.stack, Service::Order, "order")?;
+        let token = issuer.service_token("inventory").context("sign a token")?;
+        for address in by {
+            let url = format!("http://{address}/v1/inventory/{}/drift", skus.first());
+            let began = Instant::now();
+            loop {
+                let answer = self.http.get(&url).bearer_auth(&token).send().await;
+                let report: Value = answer.context("ask for the counter")?.json().await?;
+                if report["counter"]["ready"] == true {
+                    break;
+                }
+                ensure!(
+                    began.elapsed() < COUNTER_DEADLINE,
+                    "the counter is not in use after {COUNTER_DEADLINE:?}: {report}"
+                );
+                tokio::time::sleep(COUNTER_POLL).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the counter away, if there is one.
+    pub(super) async fn unload(&self, skus: Skus) -> Result<()> {
+        sqlx::query("DELETE FROM admission WHERE sku_id = $1")
+            .bind(skus.first())
+            .execute(&self.pool)
+            .await
+            .context("take the SKU off the list")?;
+        Ok(())
     }
 
     /// One more process of the service, on the port that a component of the stack has which does not run.

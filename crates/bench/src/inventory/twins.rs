@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::hot::crowd;
 use super::sellout::sell_out;
+use super::setup::Kind;
 use super::{Bench, Load, RESERVE};
 use crate::audit::{self, Told};
 use crate::load::reservation_in;
@@ -24,20 +25,30 @@ pub(super) async fn round(bench: &mut Bench) -> Result<()> {
     let env = bench.stack.env_for(Service::Inventory)?;
     let twin = bench.another(Service::Order, env).await?;
     let both = vec![bench.service, twin.address];
-    let shape = bench.options.shape;
-    sell_out(bench, Load::TwinSellOut, shape, both.clone()).await?;
-    sell_out(bench, Load::TwinSellOutCrowd, crowd(shape), both).await?;
-    let took = released(bench, twin.address).await?;
-    eprintln!("    released units were sold after {took:?} µs");
-    bench.released_us.push(took);
+    let few = bench.options.shape;
+    for (load, shape, kind) in [
+        (Load::TwinSellOut, few, Kind::Ordinary),
+        (Load::TwinSellOutCrowd, crowd(few), Kind::Ordinary),
+        (Load::TwinSellOutPreloaded, crowd(few), Kind::Preloaded),
+    ] {
+        sell_out(bench, load, (shape, kind), both.clone()).await?;
+    }
+    for kind in [Kind::Ordinary, Kind::Preloaded] {
+        let took = released(bench, twin.address, kind).await?;
+        eprintln!("    {kind:?}: released units were sold after {took:?} µs");
+        bench.released_us.entry(kind).or_default().push(took);
+    }
     bench.stop_other(twin).await
 }
 
 /// How long after the answer to a release the unit is sold again: to a client that asks the other process,
 /// over and over, and to one that asks the same.
-async fn released(bench: &mut Bench, twin: SocketAddr) -> Result<Vec<u32>> {
+async fn released(bench: &mut Bench, twin: SocketAddr, kind: Kind) -> Result<Vec<u32>> {
     bench.drain().await?;
     let skus = bench.stock(1).await?;
+    if kind == Kind::Preloaded {
+        bench.preload(skus, &[bench.service, twin]).await?;
+    }
     let mut buyers = [
         Buyer::arrive(bench, bench.service, skus.first()).await?,
         Buyer::arrive(bench, twin, skus.first()).await?,
@@ -73,6 +84,7 @@ async fn released(bench: &mut Bench, twin: SocketAddr) -> Result<Vec<u32>> {
         unknown: 0,
     };
     audit::stock(&bench.pool, skus.first(), told).await?;
+    bench.unload(skus).await?;
     Ok(took)
 }
 
