@@ -25,6 +25,8 @@ impl Killer {
             .await
             .expect("the killer's connection");
         ferrocart_telemetry::spawn("killer", async move {
+            // Longer and longer, so that a machine that is slow to connect gets something done in between.
+            let mut pause = Duration::from_millis(15);
             while !stopped.load(Ordering::SeqCst) {
                 let gone: i64 = sqlx::query_scalar(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -34,7 +36,8 @@ impl Killer {
                 .await
                 .expect("killing");
                 count.fetch_add(u64::try_from(gone).unwrap_or_default(), Ordering::SeqCst);
-                tokio::time::sleep(Duration::from_millis(15)).await;
+                tokio::time::sleep(pause).await;
+                pause += Duration::from_millis(1);
             }
         });
         Self { killed, stop }
