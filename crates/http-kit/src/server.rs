@@ -1,4 +1,4 @@
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
@@ -6,6 +6,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use anyhow::Context;
 use serde::Deserialize;
+use socket2::{Domain, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::TokenVerifier;
@@ -27,6 +28,10 @@ pub struct HttpSettings {
     /// How long requests may take to end after SIGTERM.
     pub shutdown_grace_ms: u64,
 }
+
+/// How many clients may wait to be let in: a crowd comes at once, and the standard library's 128 would turn
+/// it away. The system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4_096;
 
 /// The largest JSON body a handler reads, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +70,7 @@ impl Server {
             .with_context(|| format!("host: `{}` is no address", settings.host))?
             .next()
             .with_context(|| format!("host: `{}` is no address", settings.host))?;
-        let listener = TcpListener::bind(address).with_context(|| {
+        let listener = listen(address).with_context(|| {
             format!("cannot listen on {address}: is the port taken? Set PORT to another one")
         })?;
         Ok(Self {
@@ -115,6 +120,15 @@ impl Server {
         tracing::info!("{service} has stopped listening");
         outcome.context("the HTTP server failed")
     }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A port whose last connections are still winding down can be taken again, as the standard library has it.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Serves until `cancel` fires, with background tasks beside: they are told to end when the server has
