@@ -12,7 +12,7 @@ use ferrocart_bench::load::{Shape, Skus, in_process};
 use ferrocart_http_kit::Background;
 use ferrocart_inventory::BatcherSettings;
 use ferrocart_inventory::admission::Admission;
-use ferrocart_inventory::app::Actor;
+use ferrocart_inventory::app::{Actor, Waiters};
 use ferrocart_inventory::batcher::{Batcher, Reserve, Tools};
 use ferrocart_inventory::domain::{Ask, Lines, Verdict};
 use ferrocart_kafka_kit::RelayHandle;
@@ -47,6 +47,7 @@ async fn main() -> anyhow::Result<()> {
         ids: Arc::new(SystemIds),
         relay: RelayHandle::default(),
         admission: Admission::off(),
+        waiters: Waiters::default(),
         stock_low_threshold: 5,
     };
     // The service's defaults.

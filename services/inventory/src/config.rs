@@ -32,6 +32,8 @@ pub struct Settings {
     pub catalog_timeout_ms: u64,
     pub hold_seconds_default: i64,
     pub sweep_interval_ms: u64,
+    #[serde(flatten)]
+    pub sales: SaleSettings,
     pub stock_low_threshold: i64,
     pub reconcile_repair: bool,
     pub reconcile_chunk_skus: i64,
@@ -70,6 +72,47 @@ impl AdmissionSettings {
     }
 }
 
+#[derive(Debug, Clone, Deserialize)]
+pub struct SaleSettings {
+    pub waitlist_poll_ms: u64,
+    pub waitlist_hold_seconds: i64,
+    pub waitlist_patience_seconds: i64,
+    pub streams_max: usize,
+    pub streams_per_user_max: usize,
+    pub stream_heartbeat_ms: u64,
+}
+
+impl SaleSettings {
+    /// A week.
+    const PATIENCE_SECONDS_MAX: i64 = 604_800;
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        for (key, value) in [
+            ("waitlist_poll_ms", self.waitlist_poll_ms),
+            ("stream_heartbeat_ms", self.stream_heartbeat_ms),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::rejected(key, "must be above 0"));
+            }
+        }
+        for (key, value) in [
+            ("streams_max", self.streams_max),
+            ("streams_per_user_max", self.streams_per_user_max),
+        ] {
+            if !(1..=1_000_000).contains(&value) {
+                return Err(ConfigError::rejected(key, "must be from 1 to 1000000"));
+            }
+        }
+        if !(1..=Self::PATIENCE_SECONDS_MAX).contains(&self.waitlist_patience_seconds) {
+            let message = format!("must be from 1 to {}", Self::PATIENCE_SECONDS_MAX);
+            return Err(ConfigError::rejected("waitlist_patience_seconds", message));
+        }
+        HoldSeconds::new(self.waitlist_hold_seconds)
+            .map(|_| ())
+            .map_err(|error| ConfigError::rejected("waitlist_hold_seconds", error.to_string()))
+    }
+}
+
 impl Settings {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let bounded = |key, value: usize, max: usize| match value {
@@ -105,6 +148,7 @@ impl Settings {
         if self.reconcile_rest_ms == 0 {
             return Err(ConfigError::rejected("reconcile_rest_ms", "must be above 0"));
         }
+        self.sales.validate()?;
         HoldSeconds::new(self.hold_seconds_default)
             .map(|_| ())
             .map_err(|error| ConfigError::rejected("hold_seconds_default", error.to_string()))
@@ -140,6 +184,12 @@ mod tests {
             (&[("ADMISSION_REFRESH_MS", "0")], "admission_refresh_ms"),
             (&[("ADMISSION_COMPARE_MS", "0")], "admission_compare_ms"),
             (&[("ADMISSION_STALE_MS", "60001")], "admission_stale_ms"),
+            (&[("WAITLIST_POLL_MS", "0")], "waitlist_poll_ms"),
+            (&[("WAITLIST_HOLD_SECONDS", "9")], "waitlist_hold_seconds"),
+            (&[("WAITLIST_PATIENCE_SECONDS", "0")], "waitlist_patience_seconds"),
+            (&[("STREAMS_MAX", "0")], "streams_max"),
+            (&[("STREAMS_PER_USER_MAX", "0")], "streams_per_user_max"),
+            (&[("STREAM_HEARTBEAT_MS", "0")], "stream_heartbeat_ms"),
             (&[("HOLD_SECONDS_DEFAULT", "9")], "hold_seconds_default"),
         ] {
             let error = read(environment).validate().unwrap_err().to_string();

@@ -7,7 +7,7 @@ use ferrocart_pg_kit::StoreError;
 use ferrocart_types::SkuId;
 
 use crate::batcher::BatchError;
-use crate::domain::{OutOfBounds, Refusal, Shortage};
+use crate::domain::{Excess, InvalidTransition, OutOfBounds, Refusal, Shortage};
 
 /// When a client should come back after a 503.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -35,6 +35,34 @@ pub enum ServiceError {
     OutOfBounds(#[from] OutOfBounds),
     #[error("the stock is at version {actual}, not {expected}: read it again")]
     VersionChanged { expected: i64, actual: i64 },
+    #[error("there is no such flash sale")]
+    SaleNotFound,
+    #[error("the SKU has a flash sale that is not over")]
+    SaleExists,
+    #[error(transparent)]
+    SaleState(#[from] InvalidTransition),
+    #[error("no flash sale of {0} is on")]
+    NoSale(SkuId),
+    #[error("the flash sale has not started: {}", list(.0))]
+    SaleNotStarted(Vec<SkuId>),
+    #[error("in a flash sale the buyer must be known: {}", list(.0))]
+    BuyerUnknown(Vec<SkuId>),
+    #[error("a buyer may not have so many in this flash sale")]
+    LimitExceeded(Vec<Excess>),
+    #[error("{0} can be bought now: there is nothing to wait for")]
+    InStock(i64),
+    #[error("{0} units are waited for already, and that is the most")]
+    WaitlistFull(i64),
+    #[error("there is no such ticket")]
+    TicketNotFound,
+    #[error("you have left the waitlist")]
+    LeftWaitlist,
+    #[error("the flash sale ended before your turn came")]
+    SaleEnded,
+    #[error("the ticket expired")]
+    TicketExpired,
+    #[error("too many streams are open: close one first")]
+    TooManyStreams,
     #[error("not all items are in stock")]
     InsufficientStock(Vec<Shortage>),
     #[error("there is no such reservation")]
@@ -86,6 +114,22 @@ impl ServiceError {
         self.problem().fields(errors).into()
     }
 
+    /// The code of a conflict with a flash sale.
+    const fn sale_code(&self) -> &'static str {
+        match self {
+            Self::SaleExists => "SALE_EXISTS",
+            Self::SaleNotStarted(_) => "SALE_NOT_STARTED",
+            Self::LimitExceeded(_) => "PURCHASE_LIMIT_EXCEEDED",
+            Self::InStock(_) => "IN_STOCK",
+            Self::WaitlistFull(_) => "WAITLIST_FULL",
+            Self::LeftWaitlist => "TICKET_CANCELLED",
+            Self::TicketExpired => "TICKET_EXPIRED",
+            Self::NoSale(_) => "NO_SALE",
+            Self::SaleEnded => "SALE_ENDED",
+            _ => "INVALID_TRANSITION",
+        }
+    }
+
     /// The refusal as the client reads it. A reserve request names its fields itself, see
     /// `routes::reserve`.
     pub fn problem(&self) -> Problem {
@@ -111,6 +155,25 @@ impl ServiceError {
                 self.to_string(),
             )
             .with("version", actual),
+            Self::SaleNotFound => Problem::not_found("SALE_NOT_FOUND", self.to_string()),
+            Self::TicketNotFound => Problem::not_found("TICKET_NOT_FOUND", self.to_string()),
+            Self::BuyerUnknown(_) => Problem::bad_request("BUYER_REQUIRED", self.to_string()),
+            Self::TooManyStreams => Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "TOO_MANY_STREAMS",
+                self.to_string(),
+            )
+            .retry_after(RETRY_AFTER),
+            Self::SaleExists
+            | Self::SaleState(_)
+            | Self::NoSale(_)
+            | Self::SaleNotStarted(_)
+            | Self::LimitExceeded(_)
+            | Self::InStock(_)
+            | Self::WaitlistFull(_)
+            | Self::LeftWaitlist
+            | Self::SaleEnded
+            | Self::TicketExpired => Problem::conflict(self.sale_code(), self.to_string()),
             Self::InsufficientStock(_) => Problem::conflict("INSUFFICIENT_STOCK", self.to_string()),
             Self::ReservationNotFound => Problem::not_found("RESERVATION_NOT_FOUND", self.to_string()),
             Self::Refused(Refusal::AlreadyReleased(reason)) => {

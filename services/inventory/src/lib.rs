@@ -17,7 +17,7 @@ mod startup;
 pub mod store;
 mod workers;
 
-pub use config::{AdmissionSettings, BatcherSettings, DEFAULTS, Settings};
+pub use config::{AdmissionSettings, BatcherSettings, DEFAULTS, SaleSettings, Settings};
 pub use error::ServiceError;
 pub use startup::{Application, Inventory};
 

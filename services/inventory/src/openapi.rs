@@ -21,8 +21,19 @@ use crate::routes;
         routes::release,
         routes::deduct,
         routes::read_reservation,
+        routes::create_sale,
+        routes::list_sales,
+        routes::read_sale,
+        routes::preload_sale,
+        routes::start_sale,
+        routes::stop_sale,
+        routes::watch_sale,
+        routes::join,
+        routes::leave,
+        routes::watch_ticket,
     ),
-    tags((name = "inventory", description = "Stock and reservations")),
+    tags((name = "inventory", description = "Stock and reservations"),
+        (name = "flash-sales", description = "Sales with limits, and the line for what comes free")),
     modifiers(&BearerAuth)
 )]
 struct Document;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use actix_web::web::{Data, ServiceConfig};
 use anyhow::Context;
+use chrono::TimeDelta;
 use ferrocart_config::ConfigError;
 use ferrocart_contracts::Topic;
 use ferrocart_http_kit::{
@@ -17,14 +18,14 @@ use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, Keeper};
-use crate::app::{DriftDesk, Ownership, StockDesk};
+use crate::app::{DriftDesk, Ownership, SaleDesk, SaleMeter, StockDesk, WaitDesk, Waiters};
 use crate::batcher::{Batcher, Tools};
 use crate::clients::CatalogClient;
 use crate::config::{DEFAULTS, Settings};
 use crate::consumers::OrderCancellations;
 use crate::domain::HoldSeconds;
-use crate::routes::{self, AppState};
-use crate::workers::{Housekeeper, Reconciler, Sweeper};
+use crate::routes::{self, AppState, Streams};
+use crate::workers::{Housekeeper, LineServer, Reconciler, SaleKeeper, Sweeper};
 use crate::{SERVICE, openapi};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -67,8 +68,10 @@ impl Application {
             ids,
             relay: relay.handle(),
             admission,
+            waiters: Waiters::default(),
             stock_low_threshold: settings.stock_low_threshold,
         };
+        let meter = SaleMeter::default();
         let batcher = Batcher::start(
             &settings.batcher,
             &pool.connect_options(),
@@ -84,10 +87,11 @@ impl Application {
                 relay,
                 batcher: &batcher,
                 tools: &tools,
+                meter: &meter,
                 cancel: &stop_background,
             },
         );
-        let state = state(&settings, &pool, &tools, batcher)?;
+        let state = state(&settings, &pool, &tools, (batcher, meter))?;
         Ok(Self {
             server,
             parts: ServerParts {
@@ -114,6 +118,7 @@ impl Application {
 
     /// Requests first, then what they need: the lanes end when nobody can ask them any more.
     pub async fn run_until_stopped(self, cancel: CancellationToken) -> anyhow::Result<()> {
+        let streams = self.state.streams.clone();
         let state = Data::new(self.state);
         let configure = move |config: &mut ServiceConfig| routes::configure(config, &state);
         let stop_background = self.stop_background.clone();
@@ -124,12 +129,18 @@ impl Application {
             failed.cancelled().await;
             stop_server.cancel();
         });
+        let stopping = cancel.clone();
+        let end_streams = ferrocart_telemetry::spawn("end-streams", async move {
+            stopping.cancelled().await;
+            streams.end();
+        });
         let background =
             ferrocart_telemetry::spawn("background", self.background.run(stop_background.clone()));
         let served = self.server.run(self.parts, configure, cancel).await;
         stop_background.cancel();
         let worked = background.await.context("the background tasks panicked")?;
         watch.abort();
+        end_streams.abort();
         served.and(worked)
     }
 }
@@ -140,6 +151,7 @@ struct Workers<'a> {
     relay: Relay,
     batcher: &'a Batcher,
     tools: &'a Tools,
+    meter: &'a SaleMeter,
     cancel: &'a CancellationToken,
 }
 
@@ -150,6 +162,7 @@ fn spawn_workers(background: &mut Background, workers: Workers<'_>) {
         relay,
         batcher,
         tools,
+        meter,
         cancel,
     } = workers;
     background.spawn(
@@ -166,6 +179,16 @@ fn spawn_workers(background: &mut Background, workers: Workers<'_>) {
         interval: Duration::from_millis(settings.sweep_interval_ms),
     };
     background.spawn("sweeper", sweeper.run(cancel.clone()));
+    let line = LineServer {
+        desk: wait_desk(settings, pool, tools),
+        poll: Duration::from_millis(settings.sales.waitlist_poll_ms),
+    };
+    background.spawn("waitlist", line.run(cancel.clone()));
+    let sales = SaleKeeper {
+        desk: sale_desk(pool, tools),
+        meter: meter.clone(),
+    };
+    background.spawn("flash-sales", sales.run(cancel.clone()));
     let reconciler = Reconciler {
         desk: drift_desk(pool, tools),
         repair: settings.reconcile_repair,
@@ -236,7 +259,31 @@ fn drift_desk(pool: &PgPool, tools: &Tools) -> DriftDesk {
     }
 }
 
-fn state(settings: &Settings, pool: &PgPool, tools: &Tools, batcher: Batcher) -> anyhow::Result<AppState> {
+fn sale_desk(pool: &PgPool, tools: &Tools) -> SaleDesk {
+    SaleDesk {
+        pool: pool.clone(),
+        tools: tools.clone(),
+    }
+}
+
+fn wait_desk(settings: &Settings, pool: &PgPool, tools: &Tools) -> WaitDesk {
+    WaitDesk {
+        pool: pool.clone(),
+        tools: tools.clone(),
+        hold: TimeDelta::seconds(settings.sales.waitlist_hold_seconds),
+        patience: TimeDelta::seconds(settings.sales.waitlist_patience_seconds),
+    }
+}
+
+fn state(
+    settings: &Settings,
+    pool: &PgPool,
+    tools: &Tools,
+    (batcher, meter): (Batcher, SaleMeter),
+) -> anyhow::Result<AppState> {
+    let sales = &settings.sales;
+    let heartbeat = Duration::from_millis(sales.stream_heartbeat_ms);
+    let bounds = (sales.streams_max, sales.streams_per_user_max);
     let relay: RelayHandle = tools.relay.clone();
     let issuer = TokenIssuer::load(SERVICE, &settings.auth, Arc::clone(&tools.clock))?;
     let timeout = Duration::from_millis(settings.catalog_timeout_ms);
@@ -255,9 +302,14 @@ fn state(settings: &Settings, pool: &PgPool, tools: &Tools, batcher: Batcher) ->
             catalog: CatalogClient::new(&settings.catalog_url, issuer, timeout)?,
         },
         batcher,
+        sales: sale_desk(pool, tools),
+        waitlist: wait_desk(settings, pool, tools),
+        meter,
+        streams: Streams::new(bounds, heartbeat),
         admission: tools.admission.clone(),
         pool: pool.clone(),
         clock: Arc::clone(&tools.clock),
+        ids: Arc::clone(&tools.ids),
         hold_default: HoldSeconds::new(settings.hold_seconds_default)?,
     })
 }

@@ -295,6 +295,9 @@ pub(crate) static RULES: &[Rule] = &[
     get("/v1/flash-sales", Inventory, Anyone),
     post("/v1/flash-sales", Inventory, MERCHANT),
     get("/v1/flash-sales/{sale_id}", Inventory, Anyone),
+    get("/v1/flash-sales/{sale_id}/events", Inventory, Anyone)
+        .class(Class::Stream)
+        .pace(Pace::Long),
     post("/v1/flash-sales/{sale_id}/preload", Inventory, MERCHANT),
     post("/v1/flash-sales/{sale_id}/start", Inventory, MERCHANT),
     post("/v1/flash-sales/{sale_id}/stop", Inventory, MERCHANT),
@@ -302,6 +305,7 @@ pub(crate) static RULES: &[Rule] = &[
     get("/v1/waitlist/{ticket}", Inventory, CUSTOMER)
         .class(Class::Stream)
         .pace(Pace::Long),
+    delete("/v1/waitlist/{ticket}", Inventory, CUSTOMER),
     // Payment.
     post("/v1/payments/webhook", Payment, Who::Unchecked).class(Class::Webhook),
     get("/v1/payments/{payment_id}", Payment, LoggedIn),

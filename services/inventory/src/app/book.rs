@@ -9,9 +9,9 @@ use ferrocart_types::{EventId, OrderId, SharedIds, SkuId, Timestamp};
 
 use crate::SERVICE;
 use crate::domain::{
-    Channel, Counters, Effect, Kind, Line, Movement, OutOfBounds, ReleaseReason, Reservation,
+    Channel, Counters, Effect, Kind, Line, Movement, OutOfBounds, ReleaseReason, Reservation, SaleTerms,
 };
-use crate::store::{Changes, LedgerRow, MovedRow, StockRow};
+use crate::store::{Changes, LedgerRow, MovedRow, PurchaseRow, StockRow};
 
 /// Who makes a change, within which trace.
 #[derive(Debug, Clone)]
@@ -44,10 +44,21 @@ pub(super) struct Correction {
 struct Page {
     before: Counters,
     now: Counters,
-    /// The last kind that moved the counters, and the trace it belongs to.
-    updated: Option<(Kind, Option<String>)>,
+    /// Why the counters moved last, and the trace it belongs to.
+    updated: Option<(&'static str, Option<String>)>,
     /// Whether the last version went to an event of a line: StockUpdated then needs one of its own.
     version_taken: bool,
+}
+
+impl Page {
+    /// Something changed that has no ledger row and no event of its own: StockUpdated tells it, with a version of
+    /// its own.
+    fn note(&mut self, reason: &'static str) {
+        if self.updated.is_none() {
+            self.updated = Some((reason, None));
+            self.version_taken = true;
+        }
+    }
 }
 
 /// Writes down what one commit changes: counters, ledger rows and events, each SKU's in the order of its
@@ -97,6 +108,8 @@ impl<'t> Book<'t> {
             };
             self.publish(&event, actor.traceparent.as_deref());
         }
+        let bought: Vec<PurchaseRow> = self.purchases(granted).collect();
+        self.changes.bought.extend(bought);
         self.changes.granted.push(granted.clone());
         Ok(())
     }
@@ -108,6 +121,10 @@ impl<'t> Book<'t> {
         effect: Effect,
         actor: &Actor,
     ) -> Result<(), OutOfBounds> {
+        if let Effect::Released(_) = effect {
+            let returned: Vec<PurchaseRow> = self.purchases(reservation).collect();
+            self.changes.returned.extend(returned);
+        }
         for line in &reservation.lines {
             let movement = self.movement(effect, line);
             let version = self.move_line(reservation, line, movement, actor)?;
@@ -132,6 +149,36 @@ impl<'t> Book<'t> {
         Ok(())
     }
 
+    /// What of the reservation counts in the sales that its SKUs stand under now.
+    fn purchases(&self, reservation: &Reservation) -> impl Iterator<Item = PurchaseRow> {
+        reservation.lines.iter().filter_map(|line| {
+            Some(PurchaseRow {
+                sale: self.pages.get(&line.sku)?.now.sale?.sale,
+                buyer: reservation.buyer?,
+                order_id: reservation.order_id,
+                units: line.units(),
+            })
+        })
+    }
+
+    /// So many more units are waited for, or fewer.
+    pub(super) fn wait(&mut self, sku: SkuId, units: i64) {
+        if let Some(page) = self.pages.get_mut(&sku) {
+            page.now.waiting += units;
+            page.note("WAITLIST");
+        }
+    }
+
+    /// From now on the SKU stands under this sale, or none.
+    pub(super) fn put_under(&mut self, sku: SkuId, sale: Option<SaleTerms>) {
+        if let Some(page) = self.pages.get_mut(&sku)
+            && page.now.sale != sale
+        {
+            page.now.sale = sale;
+            page.note("FLASH_SALE");
+        }
+    }
+
     /// The reservation's state after all effects.
     pub fn moved(&mut self, row: MovedRow) {
         if row.before != row.after {
@@ -143,7 +190,7 @@ impl<'t> Book<'t> {
     pub fn enter(&mut self, sku: SkuId, entry: Entry, actor: &Actor) -> Result<(), OutOfBounds> {
         let (version, page) = self.turn(sku, entry.movement)?;
         page.now.discontinued = entry.discontinued;
-        page.updated = Some((entry.movement.kind, actor.traceparent.clone()));
+        page.updated = Some((entry.movement.kind.as_event_reason(), actor.traceparent.clone()));
         page.version_taken = false;
         self.changes.ledger.push(LedgerRow {
             sku,
@@ -185,7 +232,7 @@ impl<'t> Book<'t> {
                 channel: None,
             });
         }
-        page.updated = Some((Kind::Reconciled, actor.traceparent.clone()));
+        page.updated = Some((Kind::Reconciled.as_event_reason(), actor.traceparent.clone()));
         page.version_taken = false;
     }
 
@@ -193,7 +240,7 @@ impl<'t> Book<'t> {
     pub fn close(mut self) -> (Changes, Vec<(SkuId, Counters)>) {
         let mut after = Vec::new();
         for (sku, mut page) in std::mem::take(&mut self.pages) {
-            if let Some((kind, traceparent)) = page.updated.take() {
+            if let Some((reason, traceparent)) = page.updated.take() {
                 page.now.version += i64::from(page.version_taken);
                 let event = StockUpdated {
                     sku_id: sku.to_string(),
@@ -201,7 +248,7 @@ impl<'t> Book<'t> {
                     reserved: page.now.reserved,
                     available: page.now.available(),
                     version: page.now.version,
-                    reason: kind.as_event_reason().to_owned(),
+                    reason: reason.to_owned(),
                 };
                 self.publish(&event, traceparent.as_deref());
                 if self.has_run_low(&page) {
@@ -274,7 +321,7 @@ impl<'t> Book<'t> {
         let (version, page) = self.turn(line.sku, movement)?;
         page.version_taken = true;
         if (movement.on_hand, movement.reserved) != (0, 0) {
-            page.updated = Some((movement.kind, actor.traceparent.clone()));
+            page.updated = Some((movement.kind.as_event_reason(), actor.traceparent.clone()));
         }
         self.changes.ledger.push(LedgerRow {
             sku: line.sku,

@@ -154,7 +154,7 @@ impl StockDesk {
     pub async fn discontinue(&self, sku: SkuId, actor: Actor) -> Result<Counters, ServiceError> {
         self.change("stock.discontinue", sku, None, actor, |before| Entry {
             discontinued: true,
-            ..entry(Kind::Discontinued, -before.available())
+            ..entry(Kind::Discontinued, -before.free())
         })
         .await
     }

@@ -290,6 +290,7 @@ impl Lane {
             .granted(decided.changes.granted.iter().map(|granted| granted.order_id));
         self.cache.learn(&decided.stock);
         self.gate.committed(&decided.changes.stock);
+        self.tools.waiters.committed(&decided.changes.stock);
         for shortage in decided.answers.iter().flat_map(K::shortages) {
             self.gate.contradicted(shortage.sku);
         }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::admission::{Admission, Gate};
+use crate::app::Waiters;
 use crate::config::BatcherSettings;
 use crate::domain::{Ask, Shortage};
 
@@ -53,6 +54,8 @@ pub struct Tools {
     pub ids: SharedIds,
     pub relay: RelayHandle,
     pub admission: Admission,
+    /// Those who wait for what comes free.
+    pub waiters: Waiters,
     /// Of how few units that can be sold it is told that they are few; below 0, never.
     pub stock_low_threshold: i64,
 }

@@ -1,14 +1,16 @@
 use std::collections::{BTreeSet, HashMap};
 
 use ferrocart_pg_kit::StoreError;
-use ferrocart_types::{OrderId, SkuId, Timestamp};
+use ferrocart_types::{OrderId, SkuId, Timestamp, UserId};
 use sqlx::PgConnection;
 
 use crate::app::{Actor, Book};
 use crate::batcher::Tools;
 use crate::batcher::cache::StockCache;
 use crate::batcher::lane::{BatchKind, Decided};
-use crate::domain::{Ask, Counters, OutOfBounds, Refused, Reservation, Shortage, Verdict, grant};
+use crate::domain::{
+    Ask, Counters, OutOfBounds, Refused, Reservation, SaleId, SaleRules, SaleTerms, Shortage, Verdict, grant,
+};
 use crate::store;
 
 /// A request to reserve, and who makes it.
@@ -46,7 +48,12 @@ impl BatchKind for Reserves {
     /// and everything else by the SKUs' versions; both send the batch to the exact path.
     fn guess(tools: &Tools, cache: &StockCache, requests: &[&Reserve]) -> Option<Decided<Verdict>> {
         let stock = cache.all(skus(requests).into_iter())?;
-        let decided = decide_from(tools, &stock, HashMap::new(), requests, tools.clock.now()).ok()?;
+        if stock.values().any(|counters| counters.sale.is_some()) {
+            // What a buyer has in a sale is not remembered.
+            return None;
+        }
+        let known = Known::default();
+        let decided = decide_from(tools, &stock, known, requests, tools.clock.now()).ok()?;
         let refused = decided
             .answers
             .iter()
@@ -63,7 +70,10 @@ impl BatchKind for Reserves {
         let stock = store::lock_stock(conn, &skus).await?;
         // Looked up under the locks: a batch that was cut off before has ended by now, one way or the other.
         let orders: Vec<OrderId> = requests.iter().map(|request| request.ask.order_id).collect();
-        let known = store::find(conn, &orders).await?;
+        let known = Known {
+            orders: store::find(conn, &orders).await?,
+            rules: rules(conn, &stock, requests).await?,
+        };
         decide_from(tools, &stock, known, requests, tools.clock.now()).map_err(|error| StoreError::Corrupt {
             table: "stock",
             column: "reserved",
@@ -71,6 +81,32 @@ impl BatchKind for Reserves {
             reason: error.to_string(),
         })
     }
+}
+
+/// What stands in the way of requests besides the stock.
+#[derive(Default)]
+struct Known {
+    orders: HashMap<OrderId, Reservation>,
+    rules: SaleRules,
+}
+
+/// Read under the SKUs' locks, under which it is also changed.
+async fn rules(
+    conn: &mut PgConnection,
+    stock: &HashMap<SkuId, Counters>,
+    requests: &[&Reserve],
+) -> Result<SaleRules, StoreError> {
+    let sales: HashMap<SkuId, SaleTerms> = stock
+        .iter()
+        .filter_map(|(sku, counters)| Some((*sku, counters.sale?)))
+        .collect();
+    if sales.is_empty() {
+        return Ok(SaleRules::default());
+    }
+    let buyers: BTreeSet<UserId> = requests.iter().filter_map(|request| request.ask.buyer).collect();
+    let ids: Vec<SaleId> = sales.values().map(|terms| terms.sale).collect();
+    let bought = store::bought(conn, &ids, &buyers.into_iter().collect::<Vec<_>>()).await?;
+    Ok(SaleRules { sales, bought })
 }
 
 /// The SKUs of all requests, in order.
@@ -82,7 +118,7 @@ fn skus(requests: &[&Reserve]) -> BTreeSet<SkuId> {
 fn decide_from(
     tools: &Tools,
     stock: &HashMap<SkuId, Counters>,
-    mut known: HashMap<OrderId, Reservation>,
+    mut known: Known,
     requests: &[&Reserve],
     now: Timestamp,
 ) -> Result<Decided<Verdict>, OutOfBounds> {
@@ -92,7 +128,7 @@ fn decide_from(
         .map(|(sku, counters)| (*sku, counters.available()))
         .collect();
     let asks = requests.iter().map(|request| &request.ask);
-    let answers = grant(&mut available, &mut known, asks, now);
+    let answers = grant(&mut available, &mut known.orders, &mut known.rules, asks, now);
     let mut book = Book::open(&tools.ids, now, tools.stock_low_threshold, stock);
     for (request, verdict) in requests.iter().zip(&answers) {
         if let Verdict::Granted(reservation) = verdict {

@@ -62,7 +62,7 @@ impl Standing {
             on_hand,
             reserved: self.open,
             version: self.row.version.max(self.ledger.version),
-            discontinued: self.row.discontinued,
+            ..self.row
         })
     }
 
@@ -124,7 +124,7 @@ mod tests {
                 on_hand: on_hand.0,
                 reserved: reserved.0,
                 version: 7,
-                discontinued: false,
+                ..Counters::EMPTY
             },
             ledger: LedgerSums {
                 on_hand: on_hand.1,

@@ -6,6 +6,7 @@ use ferrocart_types::{OrderId, SkuId, Timestamp, UserId};
 
 use crate::domain::lines::Lines;
 use crate::domain::reservation::{ReleaseReason, Reservation, State};
+use crate::domain::sale::{Excess, SaleRules, SaleTerms};
 
 /// A request to reserve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,12 @@ pub struct Shortage {
 pub enum Refused {
     UnknownSkus(Vec<SkuId>),
     Insufficient(Vec<Shortage>),
+    /// These are for sale in a flash sale that has not started.
+    SaleNotStarted(Vec<SkuId>),
+    /// These are for sale in a flash sale, which must know the buyer.
+    BuyerUnknown(Vec<SkuId>),
+    /// One buyer may not have so many in a flash sale.
+    LimitExceeded(Vec<Excess>),
     /// The order has a reservation for other units.
     OrderReused,
     /// The order's reservation is over.
@@ -49,17 +56,19 @@ pub enum Verdict {
 pub(crate) fn grant<'a>(
     available: &mut HashMap<SkuId, i64>,
     known: &mut HashMap<OrderId, Reservation>,
+    rules: &mut SaleRules,
     asks: impl IntoIterator<Item = &'a Ask>,
     now: Timestamp,
 ) -> Vec<Verdict> {
     asks.into_iter()
-        .map(|ask| grant_one(available, known, ask, now))
+        .map(|ask| grant_one(available, known, rules, ask, now))
         .collect()
 }
 
 fn grant_one(
     available: &mut HashMap<SkuId, i64>,
     known: &mut HashMap<OrderId, Reservation>,
+    rules: &mut SaleRules,
     ask: &Ask,
     now: Timestamp,
 ) -> Verdict {
@@ -69,6 +78,9 @@ fn grant_one(
     let unknown: Vec<SkuId> = skus_where(ask, |sku| !available.contains_key(&sku));
     if !unknown.is_empty() {
         return Verdict::Refused(Refused::UnknownSkus(unknown));
+    }
+    if let Some(refused) = rules.refuse(ask) {
+        return Verdict::Refused(refused);
     }
     let shortages: Vec<Shortage> = ask
         .lines
@@ -90,6 +102,7 @@ fn grant_one(
             *left -= line.units();
         }
     }
+    rules.count(ask);
     let granted = Reservation {
         order_id: ask.order_id,
         buyer: ask.buyer,
@@ -99,6 +112,52 @@ fn grant_one(
     };
     known.insert(ask.order_id, granted.clone());
     Verdict::Granted(granted)
+}
+
+impl SaleRules {
+    fn of<'a>(&'a self, ask: &'a Ask) -> impl Iterator<Item = (SkuId, i64, SaleTerms)> + 'a {
+        let lines = ask.lines.iter();
+        lines.filter_map(|line| Some((line.sku, line.units(), *self.sales.get(&line.sku)?)))
+    }
+
+    fn refuse(&self, ask: &Ask) -> Option<Refused> {
+        if self.sales.is_empty() {
+            return None;
+        }
+        let skus_where = |like: &dyn Fn(&SaleTerms) -> bool| -> Vec<SkuId> {
+            let found = self.of(ask).filter(|(_, _, terms)| like(terms));
+            found.map(|(sku, _, _)| sku).collect()
+        };
+        let early = skus_where(&|terms| !terms.live);
+        if !early.is_empty() {
+            return Some(Refused::SaleNotStarted(early));
+        }
+        let Some(buyer) = ask.buyer else {
+            let nameless = skus_where(&|_| true);
+            return (!nameless.is_empty()).then_some(Refused::BuyerUnknown(nameless));
+        };
+        let excesses = self.of(ask).filter_map(|(sku, requested, terms)| {
+            let bought = self.bought.get(&(terms.sale, buyer)).copied().unwrap_or(0);
+            let max = terms.units_per_buyer_max;
+            (bought + requested > max).then_some(Excess {
+                sku,
+                requested,
+                bought,
+                max,
+            })
+        });
+        let excesses: Vec<Excess> = excesses.collect();
+        (!excesses.is_empty()).then_some(Refused::LimitExceeded(excesses))
+    }
+
+    fn count(&mut self, ask: &Ask) {
+        let Some(buyer) = ask.buyer else { return };
+        for line in &ask.lines {
+            if let Some(terms) = self.sales.get(&line.sku) {
+                *self.bought.entry((terms.sale, buyer)).or_insert(0) += line.units();
+            }
+        }
+    }
 }
 
 fn replay(earlier: Reservation, ask: &Ask) -> Verdict {
@@ -206,6 +265,9 @@ mod tests {
             Verdict::Refused(Refused::Insufficient(_)) => "short",
             Verdict::Refused(Refused::OrderReused) => "reused",
             Verdict::Refused(Refused::Released(_)) => "released",
+            Verdict::Refused(
+                Refused::SaleNotStarted(_) | Refused::BuyerUnknown(_) | Refused::LimitExceeded(_),
+            ) => "sale",
         }
     }
 
@@ -220,7 +282,7 @@ mod tests {
             let (answers, left) = naive(&stock, &asks);
             let mut available = stock.iter().map(|(n, units)| (sku(*n), *units)).collect();
             let asks: Vec<Ask> = asks.iter().map(|(order, lines)| ask(*order, lines)).collect();
-            let verdicts = grant(&mut available, &mut HashMap::new(), &asks, now());
+            let verdicts = grant(&mut available, &mut HashMap::new(), &mut SaleRules::default(), &asks, now());
             prop_assert_eq!(verdicts.iter().map(word).collect::<Vec<_>>(), answers);
             for (n, units) in left {
                 prop_assert_eq!(available.get(&sku(n)), Some(&units));
@@ -233,7 +295,13 @@ mod tests {
     fn a_shortage_names_every_sku_and_both_figures() {
         let mut available = HashMap::from([(sku(1), 1), (sku(2), 5), (sku(3), 0)]);
         let request = ask(1, &[(1, 1), (2, 5), (1, 1), (3, 1)]);
-        let verdict = grant(&mut available, &mut HashMap::new(), [&request], now());
+        let verdict = grant(
+            &mut available,
+            &mut HashMap::new(),
+            &mut SaleRules::default(),
+            [&request],
+            now(),
+        );
         let expected = vec![
             Shortage {
                 sku: sku(1),
@@ -255,15 +323,81 @@ mod tests {
         let first = ask(1, &[(1, 2)]);
         let mut known = HashMap::new();
         let mut available = HashMap::from([(sku(1), 2)]);
-        grant(&mut available, &mut known, [&first], now());
-        let again = grant(&mut available, &mut known, [&first], now());
+        grant(
+            &mut available,
+            &mut known,
+            &mut SaleRules::default(),
+            [&first],
+            now(),
+        );
+        let again = grant(
+            &mut available,
+            &mut known,
+            &mut SaleRules::default(),
+            [&first],
+            now(),
+        );
         assert!(
             matches!(again.as_slice(), [Verdict::Existing(found)] if found.expires_at == first.expires_at)
         );
-        let late = grant(&mut available, &mut known, [&first], first.expires_at);
+        let late = grant(
+            &mut available,
+            &mut known,
+            &mut SaleRules::default(),
+            [&first],
+            first.expires_at,
+        );
         assert_eq!(
             late,
             [Verdict::Refused(Refused::Released(ReleaseReason::Expired))]
         );
+    }
+
+    #[test]
+    fn a_sale_counts_by_buyer_within_a_batch_too() {
+        use crate::domain::sale::SaleId;
+        let terms = |live| SaleTerms {
+            sale: SaleId(Uuid::from_u128(9)),
+            units_per_buyer_max: 2,
+            live,
+        };
+        let buyer = UserId(Uuid::from_u128(7));
+        let of = |order, units, buyer| Ask {
+            buyer,
+            ..ask(order, &[(1, units)])
+        };
+        let mut available = HashMap::from([(sku(1), 10)]);
+        let mut rules = SaleRules {
+            sales: HashMap::from([(sku(1), terms(false))]),
+            bought: HashMap::new(),
+        };
+        let first = of(1, 1, Some(buyer));
+        let early = grant(&mut available, &mut HashMap::new(), &mut rules, [&first], now());
+        assert_eq!(early, [Verdict::Refused(Refused::SaleNotStarted(vec![sku(1)]))]);
+        rules.sales.insert(sku(1), terms(true));
+        let other = UserId(Uuid::from_u128(8));
+        let asks = [
+            first,
+            of(2, 2, Some(buyer)),
+            of(3, 1, Some(buyer)),
+            of(4, 2, Some(other)),
+            of(5, 1, None),
+        ];
+        let verdicts = grant(&mut available, &mut HashMap::new(), &mut rules, &asks, now());
+        let excess = Excess {
+            sku: sku(1),
+            requested: 2,
+            bought: 1,
+            max: 2,
+        };
+        assert!(matches!(verdicts[0], Verdict::Granted(_)));
+        assert_eq!(
+            verdicts[1],
+            Verdict::Refused(Refused::LimitExceeded(vec![excess]))
+        );
+        assert!(matches!(verdicts[2], Verdict::Granted(_)));
+        assert!(matches!(verdicts[3], Verdict::Granted(_)));
+        assert_eq!(verdicts[4], Verdict::Refused(Refused::BuyerUnknown(vec![sku(1)])));
+        assert_eq!(available[&sku(1)], 6);
     }
 }

@@ -5,7 +5,9 @@ mod grant;
 mod hold;
 mod lines;
 mod reservation;
+mod sale;
 mod stock;
+mod ticket;
 
 pub use drift::{LedgerSums, OrderGap, Standing};
 pub(crate) use grant::grant;
@@ -15,4 +17,6 @@ pub use lines::{InvalidLines, Line, Lines};
 pub use reservation::{
     Command, Effect, Refusal, ReleaseReason, Reservation, State, Step, UnknownWord, order_of, reservation_of,
 };
+pub use sale::{Excess, InvalidTransition, Sale, SaleCommand, SaleId, SaleRules, SaleState, SaleTerms};
 pub use stock::{Channel, Counters, Kind, Movement, OutOfBounds};
+pub use ticket::{Ticket, TicketId, TicketState};

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use ferrocart_types::SkuId;
 
 use crate::domain::reservation::UnknownWord;
+use crate::domain::sale::SaleTerms;
 
 /// The counters of one SKU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub struct Counters {
     pub version: i64,
     /// No longer sold; what was reserved before may still be shipped.
     pub discontinued: bool,
+    /// Units that the waitlist asks for.
+    pub waiting: i64,
+    /// The flash sale that the SKU stands under.
+    pub sale: Option<SaleTerms>,
 }
 
 /// A change that would break `0 <= reserved <= on_hand`.
@@ -39,10 +44,22 @@ impl Counters {
         reserved: 0,
         version: 0,
         discontinued: false,
+        waiting: 0,
+        sale: None,
     };
 
-    pub fn available(&self) -> i64 {
+    /// What nobody has.
+    pub fn free(&self) -> i64 {
         self.on_hand - self.reserved
+    }
+
+    /// What can be sold to whoever comes: those who wait come first.
+    pub fn available(&self) -> i64 {
+        if self.waiting == 0 {
+            self.free()
+        } else {
+            self.free().saturating_sub(self.waiting).max(0)
+        }
     }
 
     /// The counters after the movement, one version on.
@@ -54,7 +71,7 @@ impl Counters {
                 on_hand,
                 reserved,
                 version: self.version + 1,
-                discontinued: self.discontinued,
+                ..self
             })
         } else {
             Err(OutOfBounds {
@@ -161,7 +178,7 @@ mod tests {
         fn counters_never_leave_their_bounds(
             on_hand in 0..100_i64, part in 0..=100_i64, by in any::<i64>(), reserved_by in any::<i64>(),
         ) {
-            let before = Counters { on_hand, reserved: on_hand * part / 100, version: 3, discontinued: false };
+            let before = Counters { on_hand, reserved: on_hand * part / 100, version: 3, ..Counters::EMPTY };
             let movement = Movement { kind: Kind::Adjusted, on_hand: by, reserved: reserved_by };
             if let Ok(after) = before.moved(SkuId(Uuid::nil()), movement) {
                 prop_assert!(0 <= after.reserved && after.reserved <= after.on_hand);

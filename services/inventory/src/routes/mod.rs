@@ -6,16 +6,19 @@ mod history;
 mod idempotency;
 mod reservations;
 mod reserve;
+mod sales;
 mod stock;
 mod stock_changes;
+mod streams;
+mod waitlist;
 
 use actix_web::web::{self, Data, ServiceConfig};
 use ferrocart_http_kit::{Caller, Problem, Role};
-use ferrocart_types::{InvalidId, OrderId, ReservationId, SharedClock, SkuId, UserId};
+use ferrocart_types::{InvalidId, OrderId, ReservationId, SharedClock, SharedIds, SkuId, UserId};
 use sqlx::PgPool;
 
 use crate::admission::Admission;
-use crate::app::{Actor, DriftDesk, Ownership, StockDesk};
+use crate::app::{Actor, DriftDesk, Ownership, SaleDesk, SaleMeter, StockDesk, WaitDesk};
 use crate::batcher::Batcher;
 use crate::domain::HoldSeconds;
 use crate::error::ServiceError;
@@ -28,10 +31,16 @@ pub(crate) use dto::{
 pub(crate) use history::__path_read_history;
 pub(crate) use reservations::{__path_confirm, __path_deduct, __path_read_reservation, __path_release};
 pub(crate) use reserve::__path_reserve;
+pub(crate) use sales::{
+    __path_create_sale, __path_list_sales, __path_preload_sale, __path_read_sale, __path_start_sale,
+    __path_stop_sale, __path_watch_sale,
+};
 pub(crate) use stock::{__path_list_stock, __path_read_stock};
 pub(crate) use stock_changes::{
     __path_adjust, __path_discontinue, __path_initialise, __path_initialise_batch, __path_set_stock,
 };
+pub(crate) use streams::Streams;
+pub(crate) use waitlist::{__path_join, __path_leave, __path_watch_ticket};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -40,9 +49,14 @@ pub(crate) struct AppState {
     pub(crate) ownership: Ownership,
     pub(crate) drift: DriftDesk,
     pub(crate) batcher: Batcher,
+    pub(crate) sales: SaleDesk,
+    pub(crate) waitlist: WaitDesk,
+    pub(crate) meter: SaleMeter,
+    pub(crate) streams: Streams,
     pub(crate) admission: Admission,
     pub(crate) pool: PgPool,
     pub(crate) clock: SharedClock,
+    pub(crate) ids: SharedIds,
     pub(crate) hold_default: HoldSeconds,
 }
 
@@ -81,6 +95,36 @@ pub(crate) fn configure(config: &mut ServiceConfig, state: &Data<AppState>) {
         .route(
             "/v1/inventory/{sku_id}/history",
             web::get().to(history::read_history),
+        );
+    configure_sales(config);
+}
+
+fn configure_sales(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/v1/flash-sales")
+                .route(web::get().to(sales::list_sales))
+                .route(web::post().to(sales::create_sale)),
+        )
+        .route("/v1/flash-sales/{sale_id}", web::get().to(sales::read_sale))
+        .route(
+            "/v1/flash-sales/{sale_id}/events",
+            web::get().to(sales::watch_sale),
+        )
+        .route(
+            "/v1/flash-sales/{sale_id}/preload",
+            web::post().to(sales::preload_sale),
+        )
+        .route(
+            "/v1/flash-sales/{sale_id}/start",
+            web::post().to(sales::start_sale),
+        )
+        .route("/v1/flash-sales/{sale_id}/stop", web::post().to(sales::stop_sale))
+        .route("/v1/waitlist", web::post().to(waitlist::join))
+        .service(
+            web::resource("/v1/waitlist/{ticket}")
+                .route(web::get().to(waitlist::watch_ticket))
+                .route(web::delete().to(waitlist::leave)),
         );
 }
 

@@ -24,10 +24,10 @@ use crate::routes::{
         description = "Required of users; what makes a request the same is its order")),
     responses((status = 201, body = ReservationDto),
         (status = 400, body = ProblemBody,
-            description = "VALIDATION_ERROR, INVALID_ORDER_ID, INVALID_PRODUCT_ID, INVALID_QUANTITY, IDEMPOTENCY_KEY_MISSING"),
+            description = "VALIDATION_ERROR, INVALID_ORDER_ID, INVALID_PRODUCT_ID, INVALID_QUANTITY, BUYER_REQUIRED, IDEMPOTENCY_KEY_MISSING"),
         (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 404, body = ProblemBody, description = "PRODUCT_NOT_FOUND"),
-        (status = 409, body = ProblemBody, description = "INSUFFICIENT_STOCK, RESERVATION_ALREADY_RELEASED"),
+        (status = 409, body = ProblemBody, description = "INSUFFICIENT_STOCK, RESERVATION_ALREADY_RELEASED, SALE_NOT_STARTED, PURCHASE_LIMIT_EXCEEDED"),
         (status = 422, body = ProblemBody, description = "IDEMPOTENCY_KEY_REUSED: the order reserved other units"),
         (status = 503, body = ProblemBody, description = "OVERLOADED, DEPENDENCY_UNAVAILABLE: retry with the same order")))]
 pub(crate) async fn reserve(
@@ -48,6 +48,7 @@ pub(crate) async fn reserve(
         checked.map_err(|error| error.naming(named))?;
     }
     if let Some(shortages) = state.batcher.shortages(&ask) {
+        state.meter.count(&ask.lines, false);
         return Err(refusal(Refused::Insufficient(shortages), &body.value));
     }
     let resource = ask.order_id.as_uuid();
@@ -76,7 +77,10 @@ async fn reserved(
     request: Reserve,
     body: &ReserveDto,
 ) -> Result<(Reservation, bool), ServiceError> {
-    match state.batcher.reserve(request).await? {
+    let lines = request.ask.lines.clone();
+    let verdict = state.batcher.reserve(request).await?;
+    state.meter.count(&lines, !matches!(verdict, Verdict::Refused(_)));
+    match verdict {
         Verdict::Granted(reservation) => Ok((reservation, false)),
         Verdict::Existing(reservation) => Ok((reservation, true)),
         Verdict::Refused(refused) => Err(refusal(refused, body)),
@@ -125,13 +129,30 @@ fn refusal(refused: Refused, body: &ReserveDto) -> ServiceError {
         Refused::Released(reason) => Refusal::AlreadyReleased(reason).into(),
         Refused::OrderReused => ServiceError::OrderReused,
         Refused::UnknownSkus(skus) => {
-            let errors = skus.iter().map(|sku| FieldError {
-                field: field_of(*sku, body),
-                reason: format!("{sku}: no stock is kept for it"),
+            let error = ServiceError::ProductNotFound(skus.clone());
+            naming(&error, &skus, "no stock is kept for it", body)
+        }
+        Refused::SaleNotStarted(skus) => {
+            let error = ServiceError::SaleNotStarted(skus.clone());
+            naming(&error, &skus, "its sale has not started", body)
+        }
+        Refused::BuyerUnknown(skus) => ServiceError::BuyerUnknown(skus)
+            .problem()
+            .field("buyer_id", "is required in a flash sale")
+            .into(),
+        Refused::LimitExceeded(excesses) => {
+            let errors = excesses.iter().map(|excess| FieldError {
+                field: field_of(excess.sku, body),
+                reason: format!(
+                    "{}: {} requested, {} bought, {} allowed",
+                    excess.sku, excess.requested, excess.bought, excess.max
+                ),
             });
             let errors = errors.collect();
-            let problem = ServiceError::ProductNotFound(skus).problem();
-            problem.fields(errors).into()
+            ServiceError::LimitExceeded(excesses)
+                .problem()
+                .fields(errors)
+                .into()
         }
         Refused::Insufficient(shortages) => {
             let errors = shortages.iter().map(|shortage| FieldError {
@@ -146,6 +167,15 @@ fn refusal(refused: Refused, body: &ReserveDto) -> ServiceError {
             problem.fields(errors).into()
         }
     }
+}
+
+/// The refusal, with the lines that are at fault.
+fn naming(error: &ServiceError, skus: &[SkuId], reason: &str, body: &ReserveDto) -> ServiceError {
+    let errors = skus.iter().map(|sku| FieldError {
+        field: field_of(*sku, body),
+        reason: format!("{sku}: {reason}"),
+    });
+    error.problem().fields(errors.collect()).into()
 }
 
 /// The first line that names the SKU.

@@ -3,6 +3,7 @@ use ferrocart_types::{SkuId, Timestamp};
 use sqlx::{PgConnection, Row};
 
 use crate::domain::Counters;
+use crate::store::stock::read_counters;
 
 /// A SKU that has a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,8 @@ pub async fn ungovern(conn: &mut PgConnection, sku: SkuId) -> Result<Option<u16>
 pub async fn lock_basis(conn: &mut PgConnection, sku: SkuId) -> Result<Option<Basis>, StoreError> {
     const OP: &str = "admission.lock_basis";
     let row = sqlx::query(
-        "SELECT a.shards, s.on_hand, s.reserved, s.version, s.discontinued
+        "SELECT a.shards, s.on_hand, s.reserved, s.version, s.discontinued, s.waiting, s.sale_id,
+                s.sale_units_max, s.sale_live
          FROM admission a JOIN stock s USING (sku_id) WHERE a.sku_id = $1 FOR UPDATE OF s",
     )
     .bind(sku.as_uuid())
@@ -92,12 +94,7 @@ pub async fn lock_basis(conn: &mut PgConnection, sku: SkuId) -> Result<Option<Ba
         .op(OP)?;
     Ok(Some(Basis {
         shards: shards(row.try_get("shards").op(OP)?)?,
-        counters: Counters {
-            on_hand: row.try_get("on_hand").op(OP)?,
-            reserved: row.try_get("reserved").op(OP)?,
-            version: row.try_get("version").op(OP)?,
-            discontinued: row.try_get("discontinued").op(OP)?,
-        },
+        counters: read_counters(&row).op(OP)?,
         generation,
     }))
 }

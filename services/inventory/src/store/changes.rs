@@ -1,12 +1,13 @@
 use ferrocart_contracts::{Envelope, Topic};
 use ferrocart_pg_kit::{StoreError, StoreResultExt, outbox};
-use ferrocart_types::{OrderId, SkuId, Timestamp};
+use ferrocart_types::{OrderId, SkuId, Timestamp, UserId};
 use sqlx::PgConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use uuid::Uuid;
 
-use crate::domain::{Channel, Counters, Kind, Reservation, State};
+use crate::domain::{Channel, Counters, Kind, Reservation, SaleId, State};
+use crate::store::sales;
 
 /// The counters of a SKU before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,15 @@ pub struct LedgerRow {
     pub channel: Option<Channel>,
 }
 
+/// Units that count towards a buyer's limit in a sale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PurchaseRow {
+    pub sale: SaleId,
+    pub buyer: UserId,
+    pub order_id: OrderId,
+    pub units: i64,
+}
+
 /// All that one commit changes.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
@@ -46,6 +56,10 @@ pub struct Changes {
     pub moved: Vec<MovedRow>,
     pub ledger: Vec<LedgerRow>,
     pub events: Vec<Envelope>,
+    /// What was bought in flash sales, and what was given back. SKUs that stand under one are only ever changed
+    /// in transactions, so this needs no place in the one statement.
+    pub bought: Vec<PurchaseRow>,
+    pub returned: Vec<PurchaseRow>,
 }
 
 impl Changes {
@@ -106,8 +120,8 @@ pub async fn apply(conn: &mut PgConnection, changes: &Changes, now: Timestamp) -
     let query = bind_moved(query, &changes.moved);
     let query = bind_ledger(query, &changes.ledger);
     let query = bind_events(query, &changes.events);
-    query.fetch_one(conn).await.op("changes.apply")?;
-    Ok(())
+    query.fetch_one(&mut *conn).await.op("changes.apply")?;
+    sales::apply(conn, changes).await
 }
 
 fn bind_stock<'q>(query: PgQuery<'q>, rows: &[StockRow]) -> PgQuery<'q> {

@@ -10,7 +10,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use crate::domain::{Counters, LedgerSums, OrderGap, Standing};
+use crate::domain::{LedgerSums, OrderGap, Standing};
+use crate::store::stock::read_counters;
 
 /// One SKU of a chunk.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +31,8 @@ pub async fn look_at(
     const OP: &str = "drift.look_at";
     let rows = sqlx::query(
         "WITH chunk AS (
-             SELECT sku_id, on_hand, reserved, version, discontinued FROM stock
+             SELECT sku_id, on_hand, reserved, version, discontinued, waiting, sale_id, sale_units_max, sale_live
+             FROM stock
              WHERE sku_id > $1 ORDER BY sku_id LIMIT $2
          ), open AS (
              SELECT l.sku_id, sum(l.units)::bigint AS units
@@ -74,7 +76,7 @@ pub async fn look_at(
 pub async fn look_closely(conn: &mut PgConnection, sku: SkuId) -> Result<Option<Standing>, StoreError> {
     const OP: &str = "drift.look_closely";
     let row = sqlx::query(
-        "SELECT c.on_hand, c.reserved, c.version, c.discontinued,
+        "SELECT c.on_hand, c.reserved, c.version, c.discontinued, c.waiting, c.sale_id, c.sale_units_max, c.sale_live,
                 t.on_hand AS ledger_on_hand, t.reserved AS ledger_reserved, t.version AS ledger_version,
                 (SELECT COALESCE(sum(l.units), 0)::bigint
                  FROM (SELECT sku_ids, quantities FROM reservations WHERE status = 'RESERVED' AND sku_ids @> ARRAY[$1]
@@ -99,12 +101,7 @@ pub async fn look_closely(conn: &mut PgConnection, sku: SkuId) -> Result<Option<
 
 fn standing(row: &PgRow) -> Result<Standing, sqlx::Error> {
     Ok(Standing {
-        row: Counters {
-            on_hand: row.try_get("on_hand")?,
-            reserved: row.try_get("reserved")?,
-            version: row.try_get("version")?,
-            discontinued: row.try_get("discontinued")?,
-        },
+        row: read_counters(row)?,
         ledger: LedgerSums {
             on_hand: row.try_get("ledger_on_hand")?,
             reserved: row.try_get("ledger_reserved")?,

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use crate::domain::Counters;
+use crate::domain::{Counters, SaleId, SaleTerms};
 
 /// Locks the rows in the order of their ids, so that two transactions never wait for each other. SKUs
 /// without stock are missing from the answer.
@@ -16,8 +16,8 @@ pub async fn lock_stock(
 ) -> Result<HashMap<SkuId, Counters>, StoreError> {
     const OP: &str = "stock.lock";
     let rows = sqlx::query(
-        "SELECT sku_id, on_hand, reserved, version, discontinued FROM stock
-         WHERE sku_id = ANY($1) ORDER BY sku_id FOR UPDATE",
+        "SELECT sku_id, on_hand, reserved, version, discontinued, waiting, sale_id, sale_units_max, sale_live
+         FROM stock WHERE sku_id = ANY($1) ORDER BY sku_id FOR UPDATE",
     )
     .bind(uuids(skus))
     .fetch_all(conn)
@@ -32,7 +32,8 @@ pub async fn read_stock(
 ) -> Result<HashMap<SkuId, Counters>, StoreError> {
     const OP: &str = "stock.read";
     let rows = sqlx::query(
-        "SELECT sku_id, on_hand, reserved, version, discontinued FROM stock WHERE sku_id = ANY($1)",
+        "SELECT sku_id, on_hand, reserved, version, discontinued, waiting, sale_id, sale_units_max, sale_live
+         FROM stock WHERE sku_id = ANY($1)",
     )
     .bind(uuids(skus))
     .fetch_all(conn)
@@ -112,11 +113,26 @@ fn uuids(skus: &[SkuId]) -> Vec<Uuid> {
 }
 
 fn counters(row: &PgRow) -> Result<(SkuId, Counters), sqlx::Error> {
-    let counters = Counters {
+    Ok((SkuId(row.try_get("sku_id")?), read_counters(row)?))
+}
+
+/// The counters that stand in a row with all columns of theirs.
+pub(super) fn read_counters(row: &PgRow) -> Result<Counters, sqlx::Error> {
+    let sale: Option<Uuid> = row.try_get("sale_id")?;
+    let sale = match sale {
+        None => None,
+        Some(sale) => Some(SaleTerms {
+            sale: SaleId(sale),
+            units_per_buyer_max: row.try_get("sale_units_max")?,
+            live: row.try_get("sale_live")?,
+        }),
+    };
+    Ok(Counters {
         on_hand: row.try_get("on_hand")?,
         reserved: row.try_get("reserved")?,
         version: row.try_get("version")?,
         discontinued: row.try_get("discontinued")?,
-    };
-    Ok((SkuId(row.try_get("sku_id")?), counters))
+        waiting: row.try_get("waiting")?,
+        sale,
+    })
 }

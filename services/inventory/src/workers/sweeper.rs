@@ -45,6 +45,7 @@ impl Sweeper {
             if released > 0 {
                 self.tools.relay.poke();
                 self.tools.admission.committed_rows(&stock);
+                self.tools.waiters.committed(&stock);
                 tracing::info!(released, "expired reservations were released");
                 metrics::counter!("inventory_expired_total")
                     .increment(u64::try_from(released).unwrap_or_default());

@@ -6,7 +6,7 @@ use ferrocart_inventory::admission::Admission;
 use ferrocart_inventory::app::Actor;
 use ferrocart_inventory::batcher::{BatchError, Batcher, Reserve, Tools};
 use ferrocart_inventory::domain::{Ask, HoldSeconds, Lines, Verdict};
-use ferrocart_inventory::{AdmissionSettings, Application, BatcherSettings, Settings};
+use ferrocart_inventory::{AdmissionSettings, Application, BatcherSettings, SaleSettings, Settings};
 use ferrocart_kafka_kit::RelayHandle;
 use ferrocart_test_kit::{Answer, Api, TestEnv};
 use ferrocart_types::{
@@ -31,6 +31,7 @@ pub(crate) struct Shop {
     pub(crate) pool: PgPool,
     pub(crate) admission: Admission,
     settings: Settings,
+    port: u16,
     stop: CancellationToken,
 }
 
@@ -83,6 +84,14 @@ impl Shop {
             catalog_timeout_ms: 5_000,
             hold_seconds_default: 900,
             sweep_interval_ms: 50,
+            sales: SaleSettings {
+                waitlist_poll_ms: 50,
+                waitlist_hold_seconds: 120,
+                waitlist_patience_seconds: 3_600,
+                streams_max: 100,
+                streams_per_user_max: 3,
+                stream_heartbeat_ms: 200,
+            },
             stock_low_threshold: -1,
             reconcile_repair: true,
             reconcile_chunk_skus: 3,
@@ -114,6 +123,7 @@ impl Shop {
             pool,
             admission,
             settings,
+            port,
             stop,
             env,
         }
@@ -134,6 +144,14 @@ impl Shop {
             admission,
             stop,
         }
+    }
+
+    /// Ends the service; its stores stay.
+    pub(crate) async fn stop(&self) {
+        self.stop.cancel();
+        let url = format!("http://127.0.0.1:{}/health/live", self.port);
+        let gone = async { while reqwest::get(&url).await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, gone).await.expect("an end");
     }
 
     pub(crate) async fn sku(&self, on_hand: i64) -> Uuid {
@@ -219,6 +237,55 @@ impl Shop {
         .await
         .expect("the audit of the reservations");
         assert_eq!(open, [], "counters and open reservations differ");
+        let lines: Vec<(Uuid, i64, i64)> = sqlx::query_as(
+            "SELECT s.sku_id, s.waiting, COALESCE(w.units, 0)
+             FROM stock s LEFT JOIN (SELECT sku_id, sum(units)::bigint AS units FROM waitlist
+                                     WHERE status = 'WAITING' GROUP BY sku_id) w USING (sku_id)
+             WHERE s.waiting <> COALESCE(w.units, 0)",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .expect("the audit of the lines");
+        assert_eq!(lines, [], "stock and waitlist differ");
+        let bought: Vec<(Uuid, i64, i64)> = sqlx::query_as(
+            "SELECT s.sale_id, COALESCE(p.units, 0), COALESCE(o.units, 0)
+             FROM stock s
+             LEFT JOIN (SELECT sale_id, sum(units)::bigint AS units FROM flash_sale_purchases GROUP BY sale_id) p
+                 USING (sale_id)
+             LEFT JOIN (SELECT l.sku_id, sum(l.units)::bigint AS units
+                        FROM reservations r, UNNEST(r.sku_ids, r.quantities) AS l(sku_id, units)
+                        WHERE r.status <> 'RELEASED' AND r.buyer_id IS NOT NULL GROUP BY l.sku_id) o
+                 ON o.sku_id = s.sku_id
+             WHERE s.sale_id IS NOT NULL AND COALESCE(p.units, 0) <> COALESCE(o.units, 0)",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .expect("the audit of the limits");
+        assert_eq!(bought, [], "what buyers have and what counts differ");
+    }
+
+    /// A flash sale of so many units, live.
+    pub(crate) async fn sale(&self, on_hand: i64, limit: i64, waitlist: i64) -> (Uuid, Uuid) {
+        let sku = self.sku(on_hand).await;
+        let sale = self.drafted(sku, limit, waitlist).await;
+        self.command_sale(sale, "preload").await.expect(200);
+        self.command_sale(sale, "start").await.expect(200);
+        (sku, sale)
+    }
+
+    pub(crate) async fn drafted(&self, sku: Uuid, limit: i64, waitlist: i64) -> Uuid {
+        let body = json!({"sku_id": sku, "name": "a sale", "units_per_buyer_max": limit,
+                          "waitlist_units_max": waitlist});
+        let made = self
+            .merchant
+            .post_once("/v1/flash-sales", &fresh().to_string(), body)
+            .await;
+        text(&made.expect(201).json["sale_id"]).parse().expect("an id")
+    }
+
+    pub(crate) async fn command_sale(&self, sale: Uuid, command: &str) -> Answer {
+        let path = format!("/v1/flash-sales/{sale}/{command}");
+        self.merchant.post(&path, json!({})).await
     }
 
     pub(crate) async fn count_reservations(&self) -> i64 {
@@ -256,6 +323,7 @@ impl Shop {
             ids: Arc::new(SystemIds),
             relay: RelayHandle::default(),
             admission,
+            waiters: ferrocart_inventory::app::Waiters::default(),
             stock_low_threshold: -1,
         };
         let batcher = Batcher::start(settings, options, &tools, &mut background, &stop);

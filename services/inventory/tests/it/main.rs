@@ -17,4 +17,6 @@ mod proxy;
 mod races;
 mod records;
 mod refusals;
+mod sales;
 mod stock;
+mod waitlist;
