@@ -185,7 +185,7 @@ fn spawn_workers(background: &mut Background, workers: Workers<'_>) {
     };
     background.spawn("waitlist", line.run(cancel.clone()));
     let sales = SaleKeeper {
-        desk: sale_desk(pool, tools),
+        desk: sale_desk(pool, tools, meter),
         meter: meter.clone(),
     };
     background.spawn("flash-sales", sales.run(cancel.clone()));
@@ -259,10 +259,11 @@ fn drift_desk(pool: &PgPool, tools: &Tools) -> DriftDesk {
     }
 }
 
-fn sale_desk(pool: &PgPool, tools: &Tools) -> SaleDesk {
+fn sale_desk(pool: &PgPool, tools: &Tools, meter: &SaleMeter) -> SaleDesk {
     SaleDesk {
         pool: pool.clone(),
         tools: tools.clone(),
+        meter: meter.clone(),
     }
 }
 
@@ -302,7 +303,7 @@ fn state(
             catalog: CatalogClient::new(&settings.catalog_url, issuer, timeout)?,
         },
         batcher,
-        sales: sale_desk(pool, tools),
+        sales: sale_desk(pool, tools, &meter),
         waitlist: wait_desk(settings, pool, tools),
         meter,
         streams: Streams::new(bounds, heartbeat),

@@ -132,6 +132,22 @@ impl SaleMeter {
         }
     }
 
+    /// Requests of these sales are counted from now on.
+    pub(crate) fn learn(&self, sales: &[(SkuId, SaleId)]) {
+        let mut counting = self
+            .inner
+            .counting
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (sku, sale) in sales {
+            counting.entry(*sku).or_insert_with(|| Counting {
+                sale: *sale,
+                admitted: AtomicI64::new(0),
+                refused: AtomicI64::new(0),
+            });
+        }
+    }
+
     /// A sale that is over is counted once more before it goes: what came in meanwhile is handed over next time.
     fn recount(&self, live: &[(SkuId, SaleId)]) {
         let mut counting = self
@@ -144,13 +160,8 @@ impl SaleMeter {
                 && counting.refused.load(Ordering::Relaxed) == 0;
             !idle || live.contains(&(*sku, counting.sale))
         });
-        for (sku, sale) in live {
-            counting.entry(*sku).or_insert_with(|| Counting {
-                sale: *sale,
-                admitted: AtomicI64::new(0),
-                refused: AtomicI64::new(0),
-            });
-        }
+        drop(counting);
+        self.learn(live);
     }
 }
 

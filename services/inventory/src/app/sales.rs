@@ -4,6 +4,7 @@ use ferrocart_types::{SkuId, Timestamp};
 use sqlx::{PgConnection, PgPool};
 
 use crate::app::book::Book;
+use crate::app::meter::SaleMeter;
 use crate::app::once::{Answered, claim};
 use crate::app::waitlist::ended;
 use crate::batcher::Tools;
@@ -19,6 +20,7 @@ const DUE_MAX: i64 = 100;
 pub(crate) struct SaleDesk {
     pub(crate) pool: PgPool,
     pub(crate) tools: Tools,
+    pub(crate) meter: SaleMeter,
 }
 
 /// How a sale is answered.
@@ -74,6 +76,9 @@ impl SaleDesk {
         self.tools.relay.poke();
         self.tools.admission.committed(&changes);
         self.tools.waiters.tell(&ended);
+        if sale.terms(sale.state).is_some() {
+            self.meter.learn(&[(sale.sku, sale.sale)]);
+        }
         self.follow(&sale, command).await;
         Ok(sale)
     }

@@ -312,7 +312,7 @@ async fn a_stream_tells_the_state_first_then_the_grant_and_resumes() {
     let replica = shop.replica().await;
     let (sku, _) = shop.sale(1, 1, 10).await;
     let sold = sell_out(&shop, sku, 1).await;
-    let (id, token) = shop.env.keys.new_user("inventory", &[Role::Customer]);
+    let (_, token) = shop.env.keys.new_user("inventory", &[Role::Customer]);
     let (here, there) = (shop.api.with_token(token.clone()), replica.api.with_token(token));
     let ticket = join(&here, sku).await;
     let path = format!("/v1/waitlist/{ticket}");
@@ -324,14 +324,6 @@ async fn a_stream_tells_the_state_first_then_the_grant_and_resumes() {
             ferrocart_telemetry::spawn("stream", async move { events(&api, &path, last).await })
         })
         .collect();
-    let rows = "SELECT count(*) FROM pg_stat_activity WHERE false";
-    sqlx::query(rows).execute(&shop.pool).await.expect("a look");
-    tokio::time::timeout(PATIENCE, async {
-        // A fourth stream of the same user here would be the third, and is not refused: wait until both are open.
-        while here.get("/health/ready").await.status != 200 {}
-    })
-    .await
-    .expect("ready");
     shop.command("release", &sold[0]).await.expect(200);
     for (stream, first) in streams.into_iter().zip([1, 1, 2]) {
         let told = tokio::time::timeout(PATIENCE, stream)
@@ -354,7 +346,6 @@ async fn a_stream_tells_the_state_first_then_the_grant_and_resumes() {
     over.expect(204);
     let (_, other) = shop.user(&[Role::Customer]);
     other.get(&path).await.expect_problem(404, "TICKET_NOT_FOUND");
-    assert!(id.as_uuid() != Uuid::nil());
     shop.audit().await;
 }
 
