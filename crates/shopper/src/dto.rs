@@ -197,6 +197,13 @@ pub(crate) struct Order {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Hold {
+    pub(crate) hold_id: Uuid,
+    pub(crate) quantity: i64,
+    pub(crate) status: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct OrderPayment {
     pub(crate) payment_id: Uuid,
     pub(crate) status: String,

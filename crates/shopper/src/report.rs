@@ -83,6 +83,7 @@ steps! {
     LastUnitRace, Trouble, "two buyers, one last unit";
     CancelOrder, Trouble, "cancel an order";
     GuestCheckout, Trouble, "check out as a guest";
+    OrderHold, Trouble, "hold a unit and order it";
     CancelMails, Trouble, "e-mails of the cancelled order";
     NoToken, Refusals, "no token, a forged token";
     OthersOrder, Refusals, "another customer's order";

@@ -31,6 +31,7 @@ pub struct Settings {
     pub catalog_url: String,
     pub catalog_timeout_ms: u64,
     pub hold_seconds_default: i64,
+    pub customer_hold_seconds: i64,
     pub sweep_interval_ms: u64,
     #[serde(flatten)]
     pub sales: SaleSettings,
@@ -149,6 +150,8 @@ impl Settings {
             return Err(ConfigError::rejected("reconcile_rest_ms", "must be above 0"));
         }
         self.sales.validate()?;
+        HoldSeconds::new(self.customer_hold_seconds)
+            .map_err(|error| ConfigError::rejected("customer_hold_seconds", error.to_string()))?;
         HoldSeconds::new(self.hold_seconds_default)
             .map(|_| ())
             .map_err(|error| ConfigError::rejected("hold_seconds_default", error.to_string()))
@@ -190,6 +193,7 @@ mod tests {
             (&[("STREAMS_MAX", "0")], "streams_max"),
             (&[("STREAMS_PER_USER_MAX", "0")], "streams_per_user_max"),
             (&[("STREAM_HEARTBEAT_MS", "0")], "stream_heartbeat_ms"),
+            (&[("CUSTOMER_HOLD_SECONDS", "9")], "customer_hold_seconds"),
             (&[("HOLD_SECONDS_DEFAULT", "9")], "hold_seconds_default"),
         ] {
             let error = read(environment).validate().unwrap_err().to_string();

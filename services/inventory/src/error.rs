@@ -67,6 +67,10 @@ pub enum ServiceError {
     InsufficientStock(Vec<Shortage>),
     #[error("there is no such reservation")]
     ReservationNotFound,
+    #[error("there is no such hold")]
+    HoldNotFound,
+    #[error("the hold has run out")]
+    HoldExpired,
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the order has a reservation for other units")]
@@ -176,6 +180,9 @@ impl ServiceError {
             | Self::TicketExpired => Problem::conflict(self.sale_code(), self.to_string()),
             Self::InsufficientStock(_) => Problem::conflict("INSUFFICIENT_STOCK", self.to_string()),
             Self::ReservationNotFound => Problem::not_found("RESERVATION_NOT_FOUND", self.to_string()),
+            Self::HoldNotFound => Problem::not_found("HOLD_NOT_FOUND", self.to_string()),
+            Self::HoldExpired => Problem::conflict("HOLD_EXPIRED", self.to_string()),
+            Self::Refused(Refusal::Redeemed) => Problem::conflict("HOLD_ALREADY_REDEEMED", self.to_string()),
             Self::Refused(Refusal::AlreadyReleased(reason)) => {
                 Problem::conflict("RESERVATION_ALREADY_RELEASED", self.to_string())
                     .with("release_reason", reason.as_str())

@@ -20,6 +20,7 @@ use crate::routes;
         routes::confirm,
         routes::release,
         routes::deduct,
+        routes::extend,
         routes::read_reservation,
         routes::create_sale,
         routes::list_sales,
@@ -31,9 +32,13 @@ use crate::routes;
         routes::join,
         routes::leave,
         routes::watch_ticket,
+        routes::place,
+        routes::read_hold,
+        routes::release_hold,
     ),
     tags((name = "inventory", description = "Stock and reservations"),
-        (name = "flash-sales", description = "Sales with limits, and the line for what comes free")),
+        (name = "flash-sales", description = "Sales with limits, and the line for what comes free"),
+        (name = "holds", description = "Units that a buyer holds for a short time")),
     modifiers(&BearerAuth)
 )]
 struct Document;

@@ -18,7 +18,7 @@ use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, Keeper};
-use crate::app::{DriftDesk, Ownership, SaleDesk, SaleMeter, StockDesk, WaitDesk, Waiters};
+use crate::app::{DriftDesk, HoldDesk, Ownership, SaleDesk, SaleMeter, StockDesk, WaitDesk, Waiters};
 use crate::batcher::{Batcher, Tools};
 use crate::clients::CatalogClient;
 use crate::config::{DEFAULTS, Settings};
@@ -301,6 +301,13 @@ fn state(
         ownership: Ownership {
             pool: pool.clone(),
             catalog: CatalogClient::new(&settings.catalog_url, issuer, timeout)?,
+        },
+        holds: HoldDesk {
+            pool: pool.clone(),
+            clock: Arc::clone(&tools.clock),
+            batcher: batcher.clone(),
+            meter: meter.clone(),
+            lasts: HoldSeconds::new(settings.customer_hold_seconds)?,
         },
         batcher,
         sales: sale_desk(pool, tools, &meter),

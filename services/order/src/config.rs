@@ -46,6 +46,7 @@ pub struct NeighbourSettings {
 pub struct SagaSettings {
     pub hold_seconds: u32,
     pub payment_action_seconds_max: u32,
+    pub payment_later_seconds_max: u32,
     pub saga_lease_ms: u64,
     pub saga_poll_ms: u64,
     pub saga_concurrency_max: usize,
@@ -54,6 +55,9 @@ pub struct SagaSettings {
     pub saga_backoff_max_ms: u64,
     pub saga_stuck_tries: u32,
 }
+
+/// A reservation is held for an hour at most; the payment must be through before.
+const PAYMENT_SECONDS_MAX: u32 = 3_300;
 
 impl Settings {
     pub fn checkout_deadline(&self) -> Duration {
@@ -79,11 +83,16 @@ impl Settings {
         if !(60..=3600).contains(&self.saga.hold_seconds) {
             return Err(refused("hold_seconds", "must be from 60 to 3600"));
         }
-        if self.saga.payment_action_seconds_max >= self.saga.hold_seconds {
-            return Err(refused(
-                "payment_action_seconds_max",
-                "must be below hold_seconds: the stock must still be held when the customer has acted",
-            ));
+        for (key, seconds) in [
+            ("payment_action_seconds_max", self.saga.payment_action_seconds_max),
+            ("payment_later_seconds_max", self.saga.payment_later_seconds_max),
+        ] {
+            if !(1..=PAYMENT_SECONDS_MAX).contains(&seconds) {
+                return Err(refused(
+                    key,
+                    "must be from 1 to 3300: inventory extends a reservation to an hour at most",
+                ));
+            }
         }
         if self.saga.saga_backoff_min_ms == 0 || self.saga.saga_backoff_max_ms < self.saga.saga_backoff_min_ms
         {
@@ -128,7 +137,8 @@ mod tests {
         for (key, value) in [
             ("SAGA_LEASE_MS", "9000"),
             ("HOLD_SECONDS", "59"),
-            ("PAYMENT_ACTION_SECONDS_MAX", "900"),
+            ("PAYMENT_ACTION_SECONDS_MAX", "3301"),
+            ("PAYMENT_LATER_SECONDS_MAX", "0"),
             ("SAGA_BACKOFF_MAX_MS", "1"),
             ("IDEMPOTENCY_KEEP_HOURS", "1"),
         ] {

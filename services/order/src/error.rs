@@ -7,7 +7,7 @@ use ferrocart_pg_kit::StoreError;
 use ferrocart_types::{Money, OrderId, SkuId};
 use serde::Serialize;
 
-use crate::domain::InvalidTransition;
+use crate::domain::{InvalidTransition, Status};
 use crate::saga::SagaError;
 
 /// A price that is no longer what the buyer was shown.
@@ -35,6 +35,18 @@ pub(crate) enum ServiceError {
     OrderNotFound(OrderId),
     #[error("there is no such cart for this caller")]
     CartNotFound,
+    #[error("there is no such hold for this caller")]
+    HoldNotFound,
+    #[error("the hold has run out")]
+    HoldExpired,
+    #[error("the hold was released")]
+    HoldReleased,
+    #[error("the hold has become order {0}")]
+    HoldRedeemed(OrderId),
+    #[error("the order is being paid, or was not placed to be paid later")]
+    PaymentUnderWay,
+    #[error("an order that is {0} does not wait for its payment")]
+    NotToBePaid(Status),
     #[error("the cart is empty")]
     CartEmpty,
     #[error("the cart is being checked out already")]
@@ -79,6 +91,17 @@ impl ServiceError {
             Self::OrderNotFound(_) => Problem::not_found("ORDER_NOT_FOUND", "there is no such order"),
             Self::CartNotFound => {
                 Problem::not_found("CART_NOT_FOUND", "there is no such cart").field("cart_id", self)
+            }
+            Self::HoldNotFound => {
+                Problem::not_found("HOLD_NOT_FOUND", "there is no such hold").field("hold_id", self)
+            }
+            Self::HoldExpired => Problem::conflict("HOLD_EXPIRED", self.to_string()),
+            Self::HoldReleased => Problem::conflict("HOLD_RELEASED", self.to_string()),
+            Self::HoldRedeemed(order) => {
+                Problem::conflict("HOLD_ALREADY_REDEEMED", self.to_string()).with("order_id", order)
+            }
+            Self::PaymentUnderWay | Self::NotToBePaid(_) => {
+                Problem::conflict("ORDER_NOT_PAYABLE", self.to_string())
             }
             Self::CartEmpty => Problem::conflict("CART_EMPTY", "put something into the cart first"),
             Self::CartCheckedOut => Problem::conflict("CART_CHECKED_OUT", self.to_string()),

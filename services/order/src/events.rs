@@ -52,7 +52,7 @@ fn message(order: &Order) -> v1::Order {
         customer_id: order.customer_id.to_string(),
         guest: order.guest,
         email: order.email.as_str().to_owned(),
-        cart_id: order.cart_id.to_string(),
+        cart_id: order.cart_id.map(|cart| cart.to_string()).unwrap_or_default(),
         status: status(order.status()).into(),
         lines: order
             .lines

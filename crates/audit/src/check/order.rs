@@ -1,5 +1,6 @@
 //! I2, I3, I4 and I6 for an order: what all stores, the topics and the provider say of it, side by side.
 
+use chrono::TimeDelta;
 use ferrocart_contracts::Topic;
 use ferrocart_contracts::v1::{OrderStatus, PaymentStatus};
 use ferrocart_types::Timestamp;
@@ -39,6 +40,9 @@ impl Case {
     }
 }
 
+/// However the order service is set, an order waits for its payment no longer than its units can be held.
+const PAID_LATER_MAX: TimeDelta = TimeDelta::hours(1);
+
 pub(crate) fn judge(order_id: Uuid, case: &Case, moment: &Moment) -> Verdict {
     let mut verdict = Verdict::on(Subject::Order(order_id));
     judge_ends(&mut verdict, case, moment);
@@ -62,8 +66,11 @@ fn judge_ends(verdict: &mut Verdict, case: &Case, moment: &Moment) {
         .payment
         .as_ref()
         .is_some_and(|payment| payment.status == PaymentStatus::RequiresAction);
+    let pays_later = case.order.as_ref().is_some_and(|order| order.pays_later);
     let is_late = |since: Timestamp| {
-        let allowed = if acts {
+        let allowed = if pays_later {
+            moment.grace + PAID_LATER_MAX
+        } else if acts {
             moment.grace + moment.action_max
         } else {
             moment.grace

@@ -64,6 +64,7 @@ fn sound(history: &[OrderStatus]) -> Case {
             updated_at: ago(3_590),
             history: (1..).zip(history.iter().copied()).collect(),
             saga: None,
+            pays_later: false,
         }),
         payment: Some(PaymentRow {
             payment_id: Uuid::from_u128(9),
@@ -386,6 +387,22 @@ fn what_does_not_end_is_found() {
     assert_eq!(kinds(&acting), [""; 0]);
     order(&mut acting).created_at = ago(630);
     assert_eq!(kinds(&acting), ["ORDER_UNFINISHED"]);
+    let mut later = unfinished(3_629);
+    order(&mut later).pays_later = true;
+    assert_eq!(kinds(&later), [""; 0]);
+    order(&mut later).created_at = ago(3_630);
+    assert_eq!(kinds(&later), ["ORDER_UNFINISHED"]);
+    // A hold that never became an order.
+    finds(
+        confirmed(),
+        |case| {
+            *case = Case {
+                reservation: case.reservation.take(),
+                ..Case::default()
+            };
+        },
+        &[],
+    );
 
     finds(
         confirmed(),

@@ -66,7 +66,8 @@ pub(crate) fn orders(connection: &mut PgConnection) -> Rows<'_, OrderRow> {
         SELECT o.order_id, o.status, o.total_minor, o.sequence, o.created_at, o.updated_at,
                ARRAY(SELECT h.sequence FROM order_history h WHERE h.order_id = o.order_id ORDER BY h.sequence) AS sequences,
                ARRAY(SELECT h.status FROM order_history h WHERE h.order_id = o.order_id ORDER BY h.sequence) AS statuses,
-               s.kind || ' at ' || s.step || ', ' || s.state AS saga, s.created_at AS saga_since
+               s.kind || ' at ' || s.step || ', ' || s.state AS saga, s.created_at AS saga_since,
+               coalesce((s.payload ->> 'pays_later')::boolean, false) AS pays_later
         FROM orders o LEFT JOIN sagas s ON s.order_id = o.order_id AND s.state <> 'DONE'
         ORDER BY o.order_id";
     rows(connection, "orders", SQL, |row| {
@@ -84,6 +85,7 @@ pub(crate) fn orders(connection: &mut PgConnection) -> Rows<'_, OrderRow> {
             updated_at: row.try_get("updated_at")?,
             history: sequences.into_iter().zip(statuses).collect(),
             saga: since(row, "saga", "saga_since")?,
+            pays_later: row.try_get("pays_later")?,
         })
     })
 }

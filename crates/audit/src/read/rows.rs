@@ -16,6 +16,8 @@ pub(crate) struct OrderRow {
     pub(crate) history: Vec<(i64, OrderStatus)>,
     /// What is under way for it, such as `CHECKOUT at AUTHORIZE, RUNNING`, and since when.
     pub(crate) saga: Option<(String, Timestamp)>,
+    /// It was placed to be paid later, and waits for that.
+    pub(crate) pays_later: bool,
 }
 
 #[derive(Debug, Clone)]

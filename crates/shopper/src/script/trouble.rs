@@ -5,7 +5,7 @@ use super::arrive::People;
 use super::browse::Goods;
 use super::mails::exactly_once;
 use super::{Outcome, Script, Told};
-use crate::dto::{CartStatus, Items, Order, OrderStatus, Product, Stock, Variant};
+use crate::dto::{CartStatus, Hold, Items, Order, OrderStatus, Product, Stock, Variant};
 use crate::mail::MailKind;
 use crate::report::{Failure, Reporter, Step, Unmet};
 use crate::shop::{
@@ -46,6 +46,9 @@ pub(super) async fn chapter(
         .await?;
     script
         .step(Step::GuestCheckout, guest_checkout(shop, &goods.plenty))
+        .await?;
+    script
+        .step(Step::OrderHold, order_hold(shop, &second, &goods.plenty))
         .await?;
     script
         .step(
@@ -244,6 +247,44 @@ async fn guest_checkout(shop: &Shop<'_>, variant: &Variant) -> Outcome<()> {
         "order {}; its confirmation went to {email}",
         order.order_id
     )))
+}
+
+/// A hold becomes one order, and its units are the order's.
+async fn order_hold(shop: &Shop<'_>, who: &Session, variant: &Variant) -> Outcome<()> {
+    let (_, before) = shop.stock(variant.sku_id).await?;
+    let body = json!({"sku_id": variant.sku_id, "quantity": 1});
+    let request = shop.api.post("/v1/holds", body).token(&who.token).key(&unique());
+    let held = request.send().await?.expect(&[201])?;
+    let hold: Hold = held.read()?;
+    held.must(
+        hold.status == "RESERVED" && hold.quantity == 1,
+        "one unit RESERVED",
+    )?;
+    shop.stock_when(variant.sku_id, "1 unit more reserved", |stock| {
+        stock.reserved == before.reserved + 1
+    })
+    .await?;
+    let mut body = checkout_body(CARD_GOOD);
+    body["hold_id"] = json!(hold.hold_id);
+    let redeem = async |key: &str| {
+        let request = shop.api.post("/v1/orders", body.clone());
+        request.token(&who.token).key(key).send().await
+    };
+    let answer = redeem(&unique()).await?.expect(&[201, 202])?;
+    let order: Order = answer.read()?;
+    let confirmed = |order: &Order| order.status == OrderStatus::Confirmed;
+    let order = shop
+        .order_when(who, order.order_id, "the order CONFIRMED", confirmed)
+        .await?;
+    redeem(&unique())
+        .await?
+        .problem_code(409, "HOLD_ALREADY_REDEEMED")?;
+    shop.stock_when(variant.sku_id, "that unit reserved and no other", |stock| {
+        stock.reserved == before.reserved + 1
+    })
+    .await?;
+    Ok(Told::new((), format!("201, CONFIRMED, {}; once", order.total))
+        .note(format!("hold {}, order {}", hold.hold_id, order.order_id)))
 }
 
 async fn cancel_mails(shop: &Shop<'_>, buyer: &Customer, order_id: Uuid) -> Outcome<()> {

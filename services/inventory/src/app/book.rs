@@ -186,6 +186,16 @@ impl<'t> Book<'t> {
         }
     }
 
+    /// The reservation lasts longer.
+    pub fn extended(&mut self, order: OrderId, until: Timestamp) {
+        self.changes.extended.push((order, until));
+    }
+
+    /// The order was given up before it had a reservation.
+    pub fn buried(&mut self, tombstone: Reservation) {
+        self.changes.tombstones.push(tombstone);
+    }
+
     /// A person changed the stock.
     pub fn enter(&mut self, sku: SkuId, entry: Entry, actor: &Actor) -> Result<(), OutOfBounds> {
         let (version, page) = self.turn(sku, entry.movement)?;

@@ -2,6 +2,7 @@
 
 mod book;
 mod drift;
+mod holds;
 mod meter;
 mod once;
 mod ownership;
@@ -12,9 +13,10 @@ mod waitlist;
 
 pub use book::{Actor, Book, Entry};
 pub(crate) use drift::{DriftDesk, Outcome, Report};
+pub(crate) use holds::{HoldDesk, HoldRequest};
 pub(crate) use meter::{SaleMeter, View};
 pub use once::Answered;
-pub(crate) use once::once;
+pub(crate) use once::{once, once_for};
 pub(crate) use ownership::Ownership;
 pub(crate) use sales::SaleDesk;
 pub use stock::{Adjustment, Created, Initialisation, Respond, RespondCreated, StockDesk};

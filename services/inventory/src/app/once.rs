@@ -27,9 +27,28 @@ pub(super) async fn claim(
     resource: Uuid,
     now: Timestamp,
 ) -> Result<Option<StoredResponse>, ServiceError> {
+    match claim_resource(conn, key, resource, now).await? {
+        Claimed::Mine(_) => Ok(None),
+        Claimed::Answered(response) => Ok(Some(response)),
+    }
+}
+
+enum Claimed {
+    /// To be done, on this resource.
+    Mine(Uuid),
+    Answered(StoredResponse),
+}
+
+async fn claim_resource(
+    conn: &mut PgConnection,
+    key: &RequestKey,
+    resource: Uuid,
+    now: Timestamp,
+) -> Result<Claimed, ServiceError> {
     match idempotency::claim(conn, key, resource, now, KEY_LOCK).await? {
-        Claim::Fresh | Claim::Resume { .. } => Ok(None),
-        Claim::Replay { response, .. } => Ok(Some(response)),
+        Claim::Fresh => Ok(Claimed::Mine(resource)),
+        Claim::Resume { resource_id } => Ok(Claimed::Mine(resource_id)),
+        Claim::Replay { response, .. } => Ok(Claimed::Answered(response)),
         Claim::InProgress { retry_after, .. } => Err(ServiceError::InProgress(retry_after)),
         Claim::Reused => Err(ServiceError::KeyReused),
     }
@@ -48,16 +67,33 @@ pub(crate) async fn once<W>(
 where
     W: Future<Output = Result<StoredResponse, ServiceError>> + Send,
 {
+    once_for(pool, clock, key, resource, |_| work).await
+}
+
+/// Like [`once`], for work on a resource whose id is made with the request: a request that was cut off is
+/// done again on the id that it made first.
+pub(crate) async fn once_for<F, W>(
+    pool: &PgPool,
+    clock: &SharedClock,
+    key: &RequestKey,
+    resource: Uuid,
+    work: F,
+) -> Result<Answered, ServiceError>
+where
+    F: FnOnce(Uuid) -> W + Send,
+    W: Future<Output = Result<StoredResponse, ServiceError>> + Send,
+{
     let now = clock.now();
-    let first = run_tx(pool, "key.claim", |conn| {
+    let claimed = run_tx(pool, "key.claim", |conn| {
         let key = key.clone();
-        Box::pin(async move { claim(conn, &key, resource, now).await })
+        Box::pin(async move { claim_resource(conn, &key, resource, now).await })
     })
     .await?;
-    if let Some(response) = first {
-        return Ok(Answered::Replayed(response));
-    }
-    let outcome = work.await;
+    let resource = match claimed {
+        Claimed::Answered(response) => return Ok(Answered::Replayed(response)),
+        Claimed::Mine(resource) => resource,
+    };
+    let outcome = work(resource).await;
     let mut conn = pool.acquire().await?;
     match outcome {
         Ok(response) => {

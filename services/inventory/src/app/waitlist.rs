@@ -244,7 +244,7 @@ impl WaitDesk {
             traceparent: None,
         };
         for ticket in &granted {
-            let hold = hold_for(ticket, hold_expires_at)?;
+            let hold = hold_for(ticket, now, hold_expires_at)?;
             book.grant(&hold, &actor).map_err(|error| out_of_bounds(&error))?;
         }
         let gone = granted.iter().chain(&late).chain(&over);
@@ -311,7 +311,7 @@ async fn check_limit(
     Ok(())
 }
 
-fn hold_for(ticket: &Ticket, expires_at: Timestamp) -> Result<Reservation, StoreError> {
+fn hold_for(ticket: &Ticket, now: Timestamp, expires_at: Timestamp) -> Result<Reservation, StoreError> {
     let line = Line {
         sku: ticket.sku,
         quantity: ticket.units,
@@ -326,6 +326,7 @@ fn hold_for(ticket: &Ticket, expires_at: Timestamp) -> Result<Reservation, Store
         order_id: ticket.order_id(),
         buyer: Some(ticket.buyer),
         lines,
+        created_at: now,
         expires_at,
         state: State::Reserved,
     })

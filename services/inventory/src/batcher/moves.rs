@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ferrocart_pg_kit::StoreError;
-use ferrocart_types::{OrderId, SkuId};
+use ferrocart_types::{OrderId, SkuId, Timestamp};
 use sqlx::PgConnection;
 
 use crate::app::{Actor, Book};
@@ -81,25 +81,11 @@ async fn decide_locked(
     requests: &[&Move],
 ) -> Result<Decided<Moved>, StoreError> {
     let now = tools.clock.now();
-    let mut current: BTreeMap<OrderId, Reservation> = BTreeMap::new();
-    let mut effects: Vec<(OrderId, Effect, &Actor)> = Vec::new();
-    let mut answers = Vec::with_capacity(requests.len());
-    for request in requests {
-        let Some(before) = locked.get(&request.order_id) else {
-            answers.push(Moved::NotFound);
-            continue;
-        };
-        let reservation = current.entry(request.order_id).or_insert_with(|| before.clone());
-        let step = reservation.step(request.command, now);
-        reservation.state = step.after;
-        if let Some(effect) = step.effect {
-            effects.push((request.order_id, effect, &request.actor));
-        }
-        answers.push(match step.refusal {
-            Some(refusal) => Moved::Refused(refusal),
-            None => Moved::Done(reservation.clone()),
-        });
-    }
+    let Outcomes {
+        current,
+        effects,
+        answers,
+    } = carry_out(locked, requests, now);
     // Reservations first, then stock: the same order everywhere.
     let skus: BTreeSet<SkuId> = effects
         .iter()
@@ -123,13 +109,17 @@ async fn decide_locked(
                 })?;
         }
     }
-    for (order, after) in &current {
-        let before = locked
-            .get(order)
-            .map_or(after.state, |reservation| reservation.state);
+    for (order, after) in current {
+        let Some(before) = locked.get(&order) else {
+            book.buried(after);
+            continue;
+        };
+        if after.expires_at != before.expires_at {
+            book.extended(order, after.expires_at);
+        }
         book.moved(MovedRow {
-            order_id: *order,
-            before,
+            order_id: order,
+            before: before.state,
             after: after.state,
         });
     }
@@ -139,4 +129,50 @@ async fn decide_locked(
         changes,
         stock,
     })
+}
+
+/// What the commands came to, one after the other.
+struct Outcomes<'r> {
+    /// The reservations after all commands.
+    current: BTreeMap<OrderId, Reservation>,
+    effects: Vec<(OrderId, Effect, &'r Actor)>,
+    answers: Vec<Moved>,
+}
+
+fn carry_out<'r>(
+    locked: &HashMap<OrderId, Reservation>,
+    requests: &[&'r Move],
+    now: Timestamp,
+) -> Outcomes<'r> {
+    let mut current: BTreeMap<OrderId, Reservation> = BTreeMap::new();
+    let mut effects = Vec::new();
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in requests {
+        let order = request.order_id;
+        let known = current.remove(&order).or_else(|| locked.get(&order).cloned());
+        let mut reservation = match (known, request.command) {
+            (Some(known), _) => known,
+            (None, Command::Abandon(reason)) => Reservation::tombstone(order, reason, now),
+            (None, _) => {
+                answers.push(Moved::NotFound);
+                continue;
+            }
+        };
+        let step = reservation.step(request.command, now);
+        reservation.state = step.after;
+        reservation.expires_at = step.expires_at.unwrap_or(reservation.expires_at);
+        if let Some(effect) = step.effect {
+            effects.push((order, effect, &request.actor));
+        }
+        answers.push(match step.refusal {
+            Some(refusal) => Moved::Refused(refusal),
+            None => Moved::Done(reservation.clone()),
+        });
+        current.insert(order, reservation);
+    }
+    Outcomes {
+        current,
+        effects,
+        answers,
+    }
 }

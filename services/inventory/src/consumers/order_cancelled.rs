@@ -36,15 +36,15 @@ impl Handler for OrderCancellations {
             .map_err(HandleError::Reject)?;
         let request = Move {
             order_id,
-            command: Command::Release(release_reason(&cancelled.reason)),
+            command: Command::Abandon(release_reason(&cancelled.reason)),
             actor: Actor {
                 name: "event:OrderCancelled".to_owned(),
                 traceparent: ferrocart_telemetry::current_traceparent(),
             },
         };
         match self.batcher.command(request).await {
-            // An order without a reservation was cancelled before it had one; a reservation that comes later
-            // expires.
+            // An order that was cancelled before it had a reservation has one now that is over: a request to
+            // reserve that comes later finds it.
             Ok(Moved::Done(_) | Moved::NotFound | Moved::Refused(Refusal::AlreadyReleased(_))) => Ok(()),
             Ok(Moved::Refused(refusal)) => {
                 // The units left the warehouse: they come back as a return, not as a release.

@@ -107,6 +107,7 @@ fn grant_one(
         order_id: ask.order_id,
         buyer: ask.buyer,
         lines: ask.lines.clone(),
+        created_at: now,
         expires_at: ask.expires_at,
         state: State::Reserved,
     };
@@ -161,6 +162,12 @@ impl SaleRules {
 }
 
 fn replay(earlier: Reservation, ask: &Ask) -> Verdict {
+    // An order that was given up before it held anything.
+    if let State::Released(reason) = earlier.state
+        && earlier.lines.as_slice().is_empty()
+    {
+        return Verdict::Refused(Refused::Released(reason));
+    }
     if !earlier.lines.same_units(&ask.lines) {
         return Verdict::Refused(Refused::OrderReused);
     }

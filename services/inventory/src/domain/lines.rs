@@ -47,6 +47,11 @@ impl Lines {
         Ok(Self(lines))
     }
 
+    /// Of what never held anything.
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Lines as they were stored.
     pub fn from_stored(lines: Vec<Line>) -> Result<Self, InvalidLines> {
         if !(1..=Self::MAX).contains(&lines.len()) {

@@ -15,7 +15,8 @@ pub use grant::{Ask, Refused, Shortage, Verdict};
 pub use hold::{HoldSeconds, InvalidHold};
 pub use lines::{InvalidLines, Line, Lines};
 pub use reservation::{
-    Command, Effect, Refusal, ReleaseReason, Reservation, State, Step, UnknownWord, order_of, reservation_of,
+    Command, Effect, LIFE_MAX, Refusal, ReleaseReason, Reservation, State, Step, UnknownWord, order_of,
+    reservation_of,
 };
 pub use sale::{Excess, InvalidTransition, Sale, SaleCommand, SaleId, SaleRules, SaleState, SaleTerms};
 pub use stock::{Channel, Counters, Kind, Movement, OutOfBounds};

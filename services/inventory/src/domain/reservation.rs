@@ -1,5 +1,6 @@
 use std::str::FromStr;
 
+use chrono::TimeDelta;
 use ferrocart_types::{OrderId, ReservationId, Timestamp, UserId};
 use uuid::Uuid;
 
@@ -96,12 +97,22 @@ impl State {
     }
 }
 
+/// However often it is extended, a reservation that is not confirmed ends so long after it was made.
+pub const LIFE_MAX: TimeDelta = TimeDelta::hours(1);
+
 /// What may be asked of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Command {
     Confirm,
     Release(ReleaseReason),
+    /// Release what the order has, and see to it that it never has anything: an order without a reservation
+    /// gets one that is released.
+    Abandon(ReleaseReason),
+    /// The buyer lets a hold go, unless it has become an order's for good.
+    GiveBack,
     Deduct,
+    /// Let it last until then, within [`LIFE_MAX`]; never shorter than it would.
+    Extend(Timestamp),
     /// Release it if its time is up, else leave it alone.
     Expire,
 }
@@ -122,6 +133,8 @@ pub enum Refusal {
     AlreadyDeducted,
     #[error("the reservation is not confirmed: confirm it before its units are deducted")]
     NotConfirmed,
+    #[error("the units belong to an order")]
+    Redeemed,
 }
 
 /// What follows from a command: an effect may come with a refusal, for a confirmation that comes too late
@@ -129,6 +142,8 @@ pub enum Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     pub after: State,
+    /// When it ends, if that changes.
+    pub expires_at: Option<Timestamp>,
     pub effect: Option<Effect>,
     pub refusal: Option<Refusal>,
 }
@@ -137,6 +152,7 @@ impl Step {
     const fn stays(state: State) -> Self {
         Self {
             after: state,
+            expires_at: None,
             effect: None,
             refusal: None,
         }
@@ -145,6 +161,7 @@ impl Step {
     const fn refused(state: State, refusal: Refusal) -> Self {
         Self {
             after: state,
+            expires_at: None,
             effect: None,
             refusal: Some(refusal),
         }
@@ -153,6 +170,7 @@ impl Step {
     const fn moves(after: State, effect: Effect) -> Self {
         Self {
             after,
+            expires_at: None,
             effect: Some(effect),
             refusal: None,
         }
@@ -161,6 +179,7 @@ impl Step {
     const fn released(reason: ReleaseReason, refusal: Option<Refusal>) -> Self {
         Self {
             after: State::Released(reason),
+            expires_at: None,
             effect: Some(Effect::Released(reason)),
             refusal,
         }
@@ -174,11 +193,24 @@ pub struct Reservation {
     /// For whom, where that is known.
     pub buyer: Option<UserId>,
     pub lines: Lines,
+    pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub state: State,
 }
 
 impl Reservation {
+    /// What stands for an order that was given up before it had a reservation.
+    pub fn tombstone(order_id: OrderId, reason: ReleaseReason, now: Timestamp) -> Self {
+        Self {
+            order_id,
+            buyer: None,
+            lines: Lines::none(),
+            created_at: now,
+            expires_at: now,
+            state: State::Released(reason),
+        }
+    }
+
     pub fn id(&self) -> ReservationId {
         reservation_of(self.order_id)
     }
@@ -203,34 +235,52 @@ impl Reservation {
         const EXPIRED: ReleaseReason = ReleaseReason::Expired;
         if self.is_expired(now) {
             return match command {
-                Command::Expire | Command::Release(_) => Step::released(EXPIRED, None),
-                Command::Confirm | Command::Deduct => {
+                Command::Expire | Command::Release(_) | Command::Abandon(_) | Command::GiveBack => {
+                    Step::released(EXPIRED, None)
+                }
+                Command::Confirm | Command::Deduct | Command::Extend(_) => {
                     Step::released(EXPIRED, Some(Refusal::AlreadyReleased(EXPIRED)))
                 }
             };
         }
         match (self.state, command) {
             (State::Reserved, Command::Confirm) => Step::moves(State::Confirmed, Effect::Confirmed),
-            (State::Reserved | State::Confirmed, Command::Release(reason)) => Step::released(reason, None),
+            (State::Reserved | State::Confirmed, Command::Release(reason) | Command::Abandon(reason)) => {
+                Step::released(reason, None)
+            }
+            (State::Reserved, Command::GiveBack) => Step::released(ReleaseReason::Cancelled, None),
+            (State::Reserved, Command::Extend(until)) => self.extended(until),
             (State::Confirmed, Command::Deduct) => Step::moves(State::Deducted, Effect::Deducted),
             (state @ State::Reserved, Command::Deduct) => Step::refused(state, Refusal::NotConfirmed),
-            (state @ State::Deducted, Command::Confirm | Command::Release(_)) => {
-                Step::refused(state, Refusal::AlreadyDeducted)
+            (state @ (State::Confirmed | State::Deducted), Command::GiveBack) => {
+                Step::refused(state, Refusal::Redeemed)
             }
-            (state @ State::Released(reason), Command::Confirm | Command::Deduct) => {
+            (
+                state @ State::Deducted,
+                Command::Confirm | Command::Release(_) | Command::Abandon(_) | Command::Extend(_),
+            ) => Step::refused(state, Refusal::AlreadyDeducted),
+            (state @ State::Released(reason), Command::Confirm | Command::Deduct | Command::Extend(_)) => {
                 Step::refused(state, Refusal::AlreadyReleased(reason))
             }
-            (state @ State::Confirmed, Command::Confirm)
+            (state @ State::Confirmed, Command::Confirm | Command::Extend(_))
             | (state @ State::Deducted, Command::Deduct)
-            | (state @ State::Released(_), Command::Release(_))
+            | (state @ State::Released(_), Command::Release(_) | Command::Abandon(_) | Command::GiveBack)
             | (state, Command::Expire) => Step::stays(state),
+        }
+    }
+
+    /// Extending is bounded by the reservation's whole life, and never shortens it.
+    fn extended(&self, until: Timestamp) -> Step {
+        let until = until.min(self.created_at + LIFE_MAX);
+        Step {
+            expires_at: (until > self.expires_at).then_some(until),
+            ..Step::stays(self.state)
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
     use ferrocart_types::{Quantity, SkuId};
 
     use super::*;
@@ -248,6 +298,7 @@ mod tests {
             order_id: OrderId(Uuid::from_u128(1)),
             buyer: None,
             lines: Lines::sum_up(&[(SkuId(Uuid::nil()), Quantity::ONE)]).unwrap(),
+            created_at: now() - TimeDelta::minutes(10),
             expires_at: now() + TimeDelta::seconds(expires_in),
             state,
         }
@@ -295,24 +346,78 @@ mod tests {
             (Released(FAILED), Deduct, Released(FAILED), None, Some(released)),
             (Released(FAILED), Expire, Released(FAILED), None, None),
         ];
-        for (state, command, after, effect, refusal) in table {
+        check(&table);
+    }
+
+    #[test]
+    fn holds_and_orders_that_are_given_up_move_as_published() {
+        use Command::{Abandon, Extend, GiveBack};
+        use State::{Confirmed, Deducted, Released, Reserved};
+        let released = Refusal::AlreadyReleased(FAILED);
+        check(&[
+            (
+                Reserved,
+                Abandon(FAILED),
+                Released(FAILED),
+                Some(Effect::Released(FAILED)),
+                None,
+            ),
+            (
+                Deducted,
+                Abandon(FAILED),
+                Deducted,
+                None,
+                Some(Refusal::AlreadyDeducted),
+            ),
+            (Released(FAILED), Abandon(CANCELLED), Released(FAILED), None, None),
+            (
+                Reserved,
+                GiveBack,
+                Released(CANCELLED),
+                Some(Effect::Released(CANCELLED)),
+                None,
+            ),
+            (Confirmed, GiveBack, Confirmed, None, Some(Refusal::Redeemed)),
+            (Deducted, GiveBack, Deducted, None, Some(Refusal::Redeemed)),
+            (Released(FAILED), GiveBack, Released(FAILED), None, None),
+            (Confirmed, Extend(now()), Confirmed, None, None),
+            (
+                Deducted,
+                Extend(now()),
+                Deducted,
+                None,
+                Some(Refusal::AlreadyDeducted),
+            ),
+            (
+                Released(FAILED),
+                Extend(now()),
+                Released(FAILED),
+                None,
+                Some(released),
+            ),
+        ]);
+    }
+
+    type Row = (State, Command, State, Option<Effect>, Option<Refusal>);
+
+    fn check(table: &[Row]) {
+        for &(state, command, after, effect, refusal) in table {
             let step = reservation(state, 60).step(command, now());
-            assert_eq!(
-                step,
-                Step {
-                    after,
-                    effect,
-                    refusal
-                },
-                "{state:?} {command:?}"
-            );
+            let expected = Step {
+                after,
+                expires_at: None,
+                effect,
+                refusal,
+            };
+            assert_eq!(step, expected, "{state:?} {command:?}");
         }
     }
 
     #[test]
     fn time_that_is_up_counts_before_the_sweeper_comes() {
         let late = reservation(State::Reserved, 0);
-        for command in [Command::Confirm, Command::Deduct] {
+        let extend = Command::Extend(now() + TimeDelta::minutes(5));
+        for command in [Command::Confirm, Command::Deduct, extend] {
             let step = late.step(command, now());
             assert_eq!(step.after, State::Released(EXPIRED), "{command:?}");
             assert_eq!(
@@ -332,6 +437,26 @@ mod tests {
         assert_eq!(in_time.seen_at(now()).state, State::Reserved);
         let confirmed = reservation(State::Confirmed, -100);
         assert_eq!(confirmed.seen_at(now()).state, State::Confirmed);
+    }
+
+    #[test]
+    fn extending_is_bounded_and_never_shortens() {
+        let open = reservation(State::Reserved, 60);
+        let end = |until| open.step(Command::Extend(until), now()).expires_at;
+        let later = now() + TimeDelta::minutes(15);
+        assert_eq!(end(later), Some(later));
+        assert_eq!(end(now() + TimeDelta::seconds(60)), None);
+        assert_eq!(end(now() + TimeDelta::seconds(10)), None);
+        // It is ten minutes old.
+        let last = now() + TimeDelta::minutes(50);
+        assert_eq!(end(now() + TimeDelta::minutes(51)), Some(last));
+        let mut old = open.clone();
+        old.expires_at = last;
+        assert_eq!(
+            old.step(Command::Extend(now() + TimeDelta::hours(2)), now())
+                .expires_at,
+            None
+        );
     }
 
     #[test]

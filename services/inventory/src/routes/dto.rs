@@ -1,11 +1,11 @@
 use chrono::SecondsFormat;
-use ferrocart_types::SkuId;
+use ferrocart_types::{SkuId, UserId};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::Created;
-use crate::domain::{Counters, ReleaseReason, Reservation};
+use crate::domain::{Counters, Line, ReleaseReason, Reservation};
 
 /// The counters of one SKU.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -169,11 +169,93 @@ pub(crate) struct ReservationCommandDto {
     #[garde(skip)]
     #[schema(format = "uuid")]
     pub(crate) reservation_id: String,
-    /// For a release: CANCELLED (the default) or PAYMENT_FAILED. Others take it and pass it over.
+    /// Taken and passed over.
+    #[garde(skip)]
+    #[serde(default)]
+    #[schema(example = "CANCELLED")]
+    #[expect(dead_code, reason = "a part of the contract that has no meaning here")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExtendDto {
+    #[garde(skip)]
+    #[schema(format = "uuid")]
+    pub(crate) reservation_id: String,
+    /// How long it is to last from now on: 10 to 3,600 s; never longer than an hour after it was made.
+    #[garde(skip)]
+    #[schema(minimum = 10, maximum = 3600)]
+    pub(crate) hold_seconds: i64,
+}
+
+/// Exactly one of the ids.
+#[derive(Debug, Clone, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReleaseDto {
+    #[garde(skip)]
+    #[serde(default)]
+    #[schema(format = "uuid")]
+    pub(crate) reservation_id: Option<String>,
+    /// For services: releases what the order has, now or later.
+    #[garde(skip)]
+    #[serde(default)]
+    #[schema(format = "uuid")]
+    pub(crate) order_id: Option<String>,
+    /// CANCELLED (the default) or PAYMENT_FAILED.
     #[garde(skip)]
     #[serde(default)]
     #[schema(example = "CANCELLED")]
     pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = HoldRequest)]
+pub(crate) struct PlaceHoldDto {
+    #[garde(skip)]
+    #[schema(format = "uuid")]
+    pub(crate) sku_id: String,
+    /// 1 to 10,000.
+    #[garde(skip)]
+    #[schema(minimum = 1, maximum = 10_000)]
+    pub(crate) quantity: i64,
+}
+
+/// Units that a buyer holds.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Hold)]
+pub(crate) struct HoldDto {
+    #[schema(format = "uuid")]
+    hold_id: String,
+    #[schema(format = "uuid")]
+    sku_id: String,
+    quantity: i64,
+    /// Until when nobody else can buy them.
+    #[schema(format = "date-time")]
+    expires_at: String,
+    /// RESERVED; CONFIRMED or DEDUCTED when an order has them; RELEASED.
+    #[schema(value_type = String, example = "RESERVED")]
+    status: &'static str,
+    /// CANCELLED, PAYMENT_FAILED or EXPIRED, when RELEASED.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    release_reason: Option<&'static str>,
+}
+
+impl From<&Reservation> for HoldDto {
+    fn from(hold: &Reservation) -> Self {
+        // A hold is of one SKU.
+        let line = hold.lines.as_slice().first();
+        Self {
+            hold_id: hold.id().to_string(),
+            sku_id: line.map(|line| line.sku.to_string()).unwrap_or_default(),
+            quantity: line.map_or(0, Line::units),
+            expires_at: hold.expires_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            status: hold.state.as_str(),
+            release_reason: hold.state.release_reason().map(ReleaseReason::as_str),
+        }
+    }
 }
 
 /// Units set aside for an order.
@@ -183,6 +265,10 @@ pub(crate) struct ReservationDto {
     reservation_id: String,
     #[schema(format = "uuid")]
     order_id: String,
+    /// For whom, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    buyer_id: Option<UserId>,
     /// RESERVED, CONFIRMED, DEDUCTED or RELEASED.
     #[schema(value_type = String, example = "RESERVED")]
     status: &'static str,
@@ -205,6 +291,7 @@ impl From<&Reservation> for ReservationDto {
         Self {
             reservation_id: reservation.id().to_string(),
             order_id: reservation.order_id.to_string(),
+            buyer_id: reservation.buyer,
             status: reservation.state.as_str(),
             release_reason: reservation.state.release_reason().map(ReleaseReason::as_str),
             expires_at: reservation

@@ -65,6 +65,7 @@ pub(super) fn stored(status: StatusCode, body: &impl Serialize) -> StoredRespons
 struct InHeaders {
     version: Option<i64>,
     reservation_id: Option<String>,
+    hold_id: Option<String>,
 }
 
 /// The same answer whether it is made now or was kept.
@@ -80,8 +81,13 @@ pub(super) fn respond(answered: Answered) -> HttpResponse {
     if let Some(version) = known.version {
         answer.insert_header((ETAG, format!("\"{version}\"")));
     }
-    if let (Some(id), StatusCode::CREATED) = (known.reservation_id, status) {
-        answer.insert_header((LOCATION, format!("/v1/inventory/reservations/{id}")));
+    if status == StatusCode::CREATED {
+        if let Some(id) = known.reservation_id {
+            answer.insert_header((LOCATION, format!("/v1/inventory/reservations/{id}")));
+        }
+        if let Some(id) = known.hold_id {
+            answer.insert_header((LOCATION, format!("/v1/holds/{id}")));
+        }
     }
     if replayed {
         answer.insert_header(("idempotent-replayed", "true"));

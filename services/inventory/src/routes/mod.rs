@@ -3,6 +3,7 @@
 mod drift;
 mod dto;
 mod history;
+mod holds;
 mod idempotency;
 mod reservations;
 mod reserve;
@@ -18,18 +19,21 @@ use ferrocart_types::{InvalidId, OrderId, ReservationId, SharedClock, SharedIds,
 use sqlx::PgPool;
 
 use crate::admission::Admission;
-use crate::app::{Actor, DriftDesk, Ownership, SaleDesk, SaleMeter, StockDesk, WaitDesk};
+use crate::app::{Actor, DriftDesk, HoldDesk, Ownership, SaleDesk, SaleMeter, StockDesk, WaitDesk};
 use crate::batcher::Batcher;
 use crate::domain::HoldSeconds;
 use crate::error::ServiceError;
 
 pub(crate) use drift::__path_read_drift;
 pub(crate) use dto::{
-    AdjustDto, InitialiseBatchDto, InitialiseDto, ReservationCommandDto, ReservationDto, ReserveDto, SetDto,
-    StockDto, StockListDto, StockOutcomeDto, StockOutcomeListDto,
+    AdjustDto, ExtendDto, InitialiseBatchDto, InitialiseDto, ReleaseDto, ReservationCommandDto,
+    ReservationDto, ReserveDto, SetDto, StockDto, StockListDto, StockOutcomeDto, StockOutcomeListDto,
 };
 pub(crate) use history::__path_read_history;
-pub(crate) use reservations::{__path_confirm, __path_deduct, __path_read_reservation, __path_release};
+pub(crate) use holds::{__path_place, __path_read_hold, __path_release_hold};
+pub(crate) use reservations::{
+    __path_confirm, __path_deduct, __path_extend, __path_read_reservation, __path_release,
+};
 pub(crate) use reserve::__path_reserve;
 pub(crate) use sales::{
     __path_create_sale, __path_list_sales, __path_preload_sale, __path_read_sale, __path_start_sale,
@@ -57,6 +61,7 @@ pub(crate) struct AppState {
     pub(crate) pool: PgPool,
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
+    pub(crate) holds: HoldDesk,
     pub(crate) hold_default: HoldSeconds,
 }
 
@@ -76,6 +81,13 @@ pub(crate) fn configure(config: &mut ServiceConfig, state: &Data<AppState>) {
         .route("/v1/inventory/reserve", web::post().to(reserve::reserve))
         .route("/v1/inventory/confirm", web::post().to(reservations::confirm))
         .route("/v1/inventory/release", web::post().to(reservations::release))
+        .route("/v1/inventory/extend", web::post().to(reservations::extend))
+        .route("/v1/holds", web::post().to(holds::place))
+        .service(
+            web::resource("/v1/holds/{hold_id}")
+                .route(web::get().to(holds::read_hold))
+                .route(web::delete().to(holds::release_hold)),
+        )
         .route("/v1/inventory/deduct", web::post().to(reservations::deduct))
         .route(
             "/v1/inventory/reservations/{reservation_id}",
@@ -128,13 +140,30 @@ fn configure_sales(config: &mut ServiceConfig) {
         );
 }
 
-/// Those who may write stock.
-const STOCK_WRITERS: [Role; 3] = [Role::Service, Role::Merchant, Role::Admin];
-/// Those who may reserve, and see reservations.
+/// Those who may write stock: people; no service does.
+const STOCK_WRITERS: [Role; 2] = [Role::Merchant, Role::Admin];
+/// The service whose reservations they are.
+const ORDER: &str = "order";
+/// Those who may see reservations.
 const RESERVERS: [Role; 3] = [Role::Service, Role::Merchant, Role::Admin];
 
 /// Those who may look into the records behind the counters.
 const STOCK_INSPECTORS: [Role; 4] = [Role::Service, Role::Merchant, Role::Support, Role::Admin];
+
+/// Of the services, only that of orders reserves, and moves reservations.
+fn require_mover(caller: &Caller) -> Result<(), Problem> {
+    match caller {
+        Caller::Service(_) => require_service(caller),
+        Caller::User(_) => caller.require_any(&[Role::Merchant, Role::Admin]),
+    }
+}
+
+fn require_service(caller: &Caller) -> Result<(), Problem> {
+    match caller {
+        Caller::Service(name) if name == ORDER => Ok(()),
+        _ => Err(Problem::forbidden("this is for the order service")),
+    }
+}
 
 /// The merchant whose SKUs alone the caller may touch; nobody in particular for those who may touch all.
 fn bound_to(caller: &Caller) -> Option<UserId> {

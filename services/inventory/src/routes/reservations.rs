@@ -6,12 +6,12 @@ use ferrocart_types::{OrderId, SkuId};
 
 use crate::app::once;
 use crate::batcher::{Move, Moved};
-use crate::domain::{Command, ReleaseReason, Reservation, order_of};
+use crate::domain::{Command, HoldSeconds, ReleaseReason, Reservation, order_of};
 use crate::error::ServiceError;
 use crate::routes::idempotency::{self, stored, user_key};
 use crate::routes::{
-    AppState, RESERVERS, ReservationCommandDto, ReservationDto, actor, bound_to, parse_reservation,
-    require_own,
+    AppState, ExtendDto, RESERVERS, ReleaseDto, ReservationCommandDto, ReservationDto, actor, bound_to,
+    parse_order, parse_reservation, require_mover, require_own, require_service,
 };
 use crate::store;
 
@@ -35,18 +35,20 @@ pub(crate) async fn confirm(
     request: HttpRequest,
     body: Json<ReservationCommandDto>,
 ) -> Result<HttpResponse, ServiceError> {
-    command(&caller, state, &request, &body, Command::Confirm).await
+    command_named(&caller, state, &request, &body, Command::Confirm).await
 }
 
 /// Put reserved units back on sale
 ///
-/// Releasing again changes nothing; the first reason stays.
+/// Releasing again changes nothing; the first reason stays. A service may name the order instead: an order
+/// that has no reservation yet then never gets one.
 #[utoipa::path(post, path = "/v1/inventory/release", tag = "inventory",
-    request_body = ReservationCommandDto, security(("bearer" = [])),
+    request_body = ReleaseDto, security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header,
         description = "Required of users: one for each request, the same with a retry")),
     responses((status = 200, body = ReservationDto),
-        (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_RESERVATION_ID, IDEMPOTENCY_KEY_MISSING"),
+        (status = 400, body = ProblemBody,
+            description = "VALIDATION_ERROR, INVALID_RESERVATION_ID, INVALID_ORDER_ID, IDEMPOTENCY_KEY_MISSING"),
         (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 404, body = ProblemBody, description = "RESERVATION_NOT_FOUND"),
         (status = 409, body = ProblemBody, description = "RESERVATION_ALREADY_DEDUCTED"),
@@ -56,7 +58,7 @@ pub(crate) async fn release(
     caller: Caller,
     state: Data<AppState>,
     request: HttpRequest,
-    body: Json<ReservationCommandDto>,
+    body: Json<ReleaseDto>,
 ) -> Result<HttpResponse, ServiceError> {
     let reason = match body.value.reason.as_deref().map(str::parse) {
         None => ReleaseReason::Cancelled,
@@ -66,7 +68,52 @@ pub(crate) async fn release(
             return Err(Problem::invalid_field("reason", "must be CANCELLED or PAYMENT_FAILED").into());
         }
     };
-    command(&caller, state, &request, &body, Command::Release(reason)).await
+    match (&body.value.reservation_id, &body.value.order_id) {
+        (Some(reservation), None) => {
+            let asked = Asked {
+                order_id: order_of(parse_reservation("reservation_id", reservation)?),
+                command: Command::Release(reason),
+            };
+            command(&caller, state, &request, &body.raw, asked).await
+        }
+        (None, Some(order)) => {
+            require_service(&caller)?;
+            let asked = Asked {
+                order_id: parse_order("order_id", order)?,
+                command: Command::Abandon(reason),
+            };
+            command(&caller, state, &request, &body.raw, asked).await
+        }
+        _ => Err(Problem::invalid_field("reservation_id", "this or order_id is needed").into()),
+    }
+}
+
+/// Let a reservation last longer
+///
+/// While a payment is under way. Never longer than an hour after it was made, and never shorter than it
+/// would; what is over stays over.
+#[utoipa::path(post, path = "/v1/inventory/extend", tag = "inventory",
+    request_body = ExtendDto, security(("bearer" = [])),
+    responses((status = 200, body = ReservationDto),
+        (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_RESERVATION_ID"),
+        (status = 401, body = ProblemBody), (status = 403, body = ProblemBody, description = "FORBIDDEN: not a service"),
+        (status = 404, body = ProblemBody, description = "RESERVATION_NOT_FOUND"),
+        (status = 409, body = ProblemBody, description = "RESERVATION_ALREADY_RELEASED, RESERVATION_ALREADY_DEDUCTED"),
+        (status = 503, body = ProblemBody, description = "OVERLOADED, DEPENDENCY_UNAVAILABLE")))]
+pub(crate) async fn extend(
+    caller: Caller,
+    state: Data<AppState>,
+    request: HttpRequest,
+    body: Json<ExtendDto>,
+) -> Result<HttpResponse, ServiceError> {
+    require_service(&caller)?;
+    let lasts = HoldSeconds::new(body.value.hold_seconds)
+        .map_err(|error| Problem::invalid_field("hold_seconds", error))?;
+    let asked = Asked {
+        order_id: order_of(parse_reservation("reservation_id", &body.value.reservation_id)?),
+        command: Command::Extend(state.clock.now() + lasts.as_delta()),
+    };
+    command(&caller, state, &request, &body.raw, asked).await
 }
 
 /// Take the units of a confirmed reservation out of the warehouse
@@ -87,20 +134,40 @@ pub(crate) async fn deduct(
     request: HttpRequest,
     body: Json<ReservationCommandDto>,
 ) -> Result<HttpResponse, ServiceError> {
-    command(&caller, state, &request, &body, Command::Deduct).await
+    command_named(&caller, state, &request, &body, Command::Deduct).await
+}
+
+/// What is asked of which order's reservation.
+struct Asked {
+    order_id: OrderId,
+    command: Command,
+}
+
+async fn command_named(
+    caller: &Caller,
+    state: Data<AppState>,
+    request: &HttpRequest,
+    body: &Json<ReservationCommandDto>,
+    asked: Command,
+) -> Result<HttpResponse, ServiceError> {
+    require_mover(caller)?;
+    let reservation_id = parse_reservation("reservation_id", &body.value.reservation_id)?;
+    let asked = Asked {
+        order_id: order_of(reservation_id),
+        command: asked,
+    };
+    command(caller, state, request, &body.raw, asked).await
 }
 
 async fn command(
     caller: &Caller,
     state: Data<AppState>,
     request: &HttpRequest,
-    body: &Json<ReservationCommandDto>,
-    command: Command,
+    body: &[u8],
+    Asked { order_id, command }: Asked,
 ) -> Result<HttpResponse, ServiceError> {
-    caller.require_any(&RESERVERS)?;
-    let key = user_key(caller, request, &body.raw).await?;
-    let reservation_id = parse_reservation("reservation_id", &body.value.reservation_id)?;
-    let order_id = order_of(reservation_id);
+    require_mover(caller)?;
+    let key = user_key(caller, request, body).await?;
     if bound_to(caller).is_some() {
         find_own(caller, &state, order_id).await?;
     }

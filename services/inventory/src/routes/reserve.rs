@@ -10,7 +10,7 @@ use crate::domain::{Ask, HoldSeconds, Lines, Refusal, Refused, Reservation, Verd
 use crate::error::ServiceError;
 use crate::routes::idempotency::{self, stored, user_key};
 use crate::routes::{
-    AppState, RESERVERS, ReservationDto, ReserveDto, actor, bound_to, parse_order, parse_sku, parse_user,
+    AppState, ReservationDto, ReserveDto, actor, bound_to, parse_order, parse_sku, parse_user, require_mover,
     require_own,
 };
 
@@ -36,7 +36,7 @@ pub(crate) async fn reserve(
     request: HttpRequest,
     body: Json<ReserveDto>,
 ) -> Result<HttpResponse, ServiceError> {
-    caller.require_any(&RESERVERS)?;
+    require_mover(&caller)?;
     let key = user_key(&caller, &request, &body.raw).await?;
     let ask = parse_ask(&body.value, &state)?;
     if bound_to(&caller).is_some() {
@@ -49,7 +49,9 @@ pub(crate) async fn reserve(
     }
     if let Some(shortages) = state.batcher.shortages(&ask) {
         state.meter.count(&ask.lines, false);
-        return Err(refusal(Refused::Insufficient(shortages), &body.value));
+        return Err(refusal(Refused::Insufficient(shortages), |sku| {
+            field_of(sku, &body.value)
+        }));
     }
     let resource = ask.order_id.as_uuid();
     let request = Reserve {
@@ -83,7 +85,7 @@ async fn reserved(
     match verdict {
         Verdict::Granted(reservation) => Ok((reservation, false)),
         Verdict::Existing(reservation) => Ok((reservation, true)),
-        Verdict::Refused(refused) => Err(refusal(refused, body)),
+        Verdict::Refused(refused) => Err(refusal(refused, |sku| field_of(sku, body))),
     }
 }
 
@@ -124,17 +126,18 @@ fn created(reservation: &Reservation, replayed: bool) -> HttpResponse {
     answer.json(ReservationDto::from(reservation))
 }
 
-fn refusal(refused: Refused, body: &ReserveDto) -> ServiceError {
+/// `field` says where the SKU stands in the request.
+pub(super) fn refusal(refused: Refused, field: impl Fn(SkuId) -> String) -> ServiceError {
     match refused {
         Refused::Released(reason) => Refusal::AlreadyReleased(reason).into(),
         Refused::OrderReused => ServiceError::OrderReused,
         Refused::UnknownSkus(skus) => {
             let error = ServiceError::ProductNotFound(skus.clone());
-            naming(&error, &skus, "no stock is kept for it", body)
+            naming(&error, &skus, "no stock is kept for it", field)
         }
         Refused::SaleNotStarted(skus) => {
             let error = ServiceError::SaleNotStarted(skus.clone());
-            naming(&error, &skus, "its sale has not started", body)
+            naming(&error, &skus, "its sale has not started", field)
         }
         Refused::BuyerUnknown(skus) => ServiceError::BuyerUnknown(skus)
             .problem()
@@ -142,7 +145,7 @@ fn refusal(refused: Refused, body: &ReserveDto) -> ServiceError {
             .into(),
         Refused::LimitExceeded(excesses) => {
             let errors = excesses.iter().map(|excess| FieldError {
-                field: field_of(excess.sku, body),
+                field: field(excess.sku),
                 reason: format!(
                     "{}: {} requested, {} bought, {} allowed",
                     excess.sku, excess.requested, excess.bought, excess.max
@@ -156,7 +159,7 @@ fn refusal(refused: Refused, body: &ReserveDto) -> ServiceError {
         }
         Refused::Insufficient(shortages) => {
             let errors = shortages.iter().map(|shortage| FieldError {
-                field: field_of(shortage.sku, body),
+                field: field(shortage.sku),
                 reason: format!(
                     "{}: {} requested, {} available",
                     shortage.sku, shortage.requested, shortage.available
@@ -170,9 +173,14 @@ fn refusal(refused: Refused, body: &ReserveDto) -> ServiceError {
 }
 
 /// The refusal, with the lines that are at fault.
-fn naming(error: &ServiceError, skus: &[SkuId], reason: &str, body: &ReserveDto) -> ServiceError {
+fn naming(
+    error: &ServiceError,
+    skus: &[SkuId],
+    reason: &str,
+    field: impl Fn(SkuId) -> String,
+) -> ServiceError {
     let errors = skus.iter().map(|sku| FieldError {
-        field: field_of(*sku, body),
+        field: field(*sku),
         reason: format!("{sku}: {reason}"),
     });
     error.problem().fields(errors.collect()).into()

@@ -6,7 +6,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use uuid::Uuid;
 
-use crate::domain::{Channel, Counters, Kind, Reservation, SaleId, State};
+use crate::domain::{Channel, Counters, Kind, ReleaseReason, Reservation, SaleId, State};
 use crate::store::sales;
 
 /// The counters of a SKU before and after.
@@ -54,6 +54,10 @@ pub struct Changes {
     pub stock: Vec<StockRow>,
     pub granted: Vec<Reservation>,
     pub moved: Vec<MovedRow>,
+    /// Reservations that last until then.
+    pub extended: Vec<(OrderId, Timestamp)>,
+    /// What stands for orders that were given up before they had a reservation.
+    pub tombstones: Vec<Reservation>,
     pub ledger: Vec<LedgerRow>,
     pub events: Vec<Envelope>,
     /// What was bought in flash sales, and what was given back. SKUs that stand under one are only ever changed
@@ -64,7 +68,11 @@ pub struct Changes {
 
 impl Changes {
     pub fn is_empty(&self) -> bool {
-        self.stock.is_empty() && self.granted.is_empty() && self.moved.is_empty()
+        self.stock.is_empty()
+            && self.granted.is_empty()
+            && self.moved.is_empty()
+            && self.extended.is_empty()
+            && self.tombstones.is_empty()
     }
 }
 
@@ -110,10 +118,57 @@ SELECT expect_rows((SELECT count(*) FROM stock_rows), cardinality($2::uuid[])),
 
 type PgQuery<'q> = Query<'q, sqlx::Postgres, PgArguments>;
 
+/// Extensions and tombstones are rare and are only ever decided from rows that a transaction has locked:
+/// they have statements of their own, within it.
+async fn apply_rare(conn: &mut PgConnection, changes: &Changes, now: Timestamp) -> Result<(), StoreError> {
+    if !changes.extended.is_empty() {
+        const OP: &str = "changes.extend";
+        let done = sqlx::query(
+            "UPDATE reservations r SET expires_at = e.expires_at, updated_at = $1
+             FROM UNNEST($2::uuid[], $3::timestamptz[]) AS e(order_id, expires_at)
+             WHERE r.order_id = e.order_id AND r.status = 'RESERVED'",
+        )
+        .bind(now)
+        .bind(column(&changes.extended, |(order, _)| order.as_uuid()))
+        .bind(column(&changes.extended, |(_, until)| *until))
+        .execute(&mut *conn)
+        .await
+        .op(OP)?;
+        let expected = u64::try_from(changes.extended.len()).unwrap_or(u64::MAX);
+        if done.rows_affected() != expected {
+            return Err(StoreError::RowCount {
+                operation: OP,
+                expected,
+                actual: done.rows_affected(),
+            });
+        }
+    }
+    if !changes.tombstones.is_empty() {
+        let reasons = column(&changes.tombstones, |row| {
+            row.state.release_reason().map(ReleaseReason::as_str)
+        });
+        // A reservation that was made in this moment is a conflict, and the batch is decided anew.
+        sqlx::query(
+            "INSERT INTO reservations (order_id, status, release_reason, sku_ids, quantities, expires_at,
+                                       created_at, updated_at)
+             SELECT t.order_id, 'RELEASED', t.reason, '{}', '{}', $1, $1, $1
+             FROM UNNEST($2::uuid[], $3::text[]) AS t(order_id, reason)",
+        )
+        .bind(now)
+        .bind(column(&changes.tombstones, |row| row.order_id.as_uuid()))
+        .bind(reasons)
+        .execute(conn)
+        .await
+        .op("changes.tombstones")?;
+    }
+    Ok(())
+}
+
 pub async fn apply(conn: &mut PgConnection, changes: &Changes, now: Timestamp) -> Result<(), StoreError> {
     if changes.is_empty() {
         return Ok(());
     }
+    apply_rare(conn, changes, now).await?;
     let query = sqlx::query(APPLY).bind(now);
     let query = bind_stock(query, &changes.stock);
     let query = bind_granted(query, &changes.granted)?;
@@ -173,9 +228,7 @@ fn bind_moved<'q>(query: PgQuery<'q>, rows: &[MovedRow]) -> PgQuery<'q> {
         .bind(column(rows, |row| row.before.as_str()))
         .bind(column(rows, |row| row.after.as_str()))
         .bind(column(rows, |row| {
-            row.after
-                .release_reason()
-                .map(crate::domain::ReleaseReason::as_str)
+            row.after.release_reason().map(ReleaseReason::as_str)
         }))
 }
 

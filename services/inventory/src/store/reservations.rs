@@ -14,7 +14,7 @@ pub async fn find(
     orders: &[OrderId],
 ) -> Result<HashMap<OrderId, Reservation>, StoreError> {
     let rows = sqlx::query(
-        "SELECT order_id, buyer_id, status, release_reason, sku_ids, quantities, expires_at FROM reservations
+        "SELECT order_id, buyer_id, status, release_reason, sku_ids, quantities, created_at, expires_at FROM reservations
          WHERE order_id = ANY($1)",
     )
     .bind(uuids(orders))
@@ -30,7 +30,7 @@ pub async fn lock(
     orders: &[OrderId],
 ) -> Result<HashMap<OrderId, Reservation>, StoreError> {
     let rows = sqlx::query(
-        "SELECT order_id, buyer_id, status, release_reason, sku_ids, quantities, expires_at FROM reservations
+        "SELECT order_id, buyer_id, status, release_reason, sku_ids, quantities, created_at, expires_at FROM reservations
          WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE",
     )
     .bind(uuids(orders))
@@ -47,7 +47,7 @@ pub async fn lock_due(
     limit: i64,
 ) -> Result<HashMap<OrderId, Reservation>, StoreError> {
     let rows = sqlx::query(
-        "SELECT order_id, buyer_id, status, release_reason, sku_ids, quantities, expires_at FROM reservations
+        "SELECT order_id, buyer_id, status, release_reason, sku_ids, quantities, created_at, expires_at FROM reservations
          WHERE status = 'RESERVED' AND expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED",
     )
     .bind(now)
@@ -90,12 +90,18 @@ fn reservation(row: &PgRow) -> Result<Reservation, StoreError> {
         sku: SkuId(sku),
         quantity,
     });
-    let lines = Lines::from_stored(lines.collect()).map_err(|error| corrupt("sku_ids", error.to_string()))?;
+    let lines: Vec<Line> = lines.collect();
+    let lines = if lines.is_empty() && state.release_reason().is_some() {
+        Lines::none()
+    } else {
+        Lines::from_stored(lines).map_err(|error| corrupt("sku_ids", error.to_string()))?
+    };
     let buyer: Option<Uuid> = row.try_get("buyer_id").op(OP)?;
     Ok(Reservation {
         order_id,
         buyer: buyer.map(UserId),
         lines,
+        created_at: row.try_get("created_at").op(OP)?,
         expires_at: row.try_get("expires_at").op(OP)?,
         state,
     })

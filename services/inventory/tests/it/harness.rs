@@ -83,6 +83,7 @@ impl Shop {
             catalog_url: format!("http://127.0.0.1:{catalog_port}"),
             catalog_timeout_ms: 5_000,
             hold_seconds_default: 900,
+            customer_hold_seconds: 120,
             sweep_interval_ms: 50,
             sales: SaleSettings {
                 waitlist_poll_ms: 50,

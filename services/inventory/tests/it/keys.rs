@@ -26,7 +26,7 @@ async fn users_send_a_key_with_all_that_moves_stock_and_services_need_none() {
         refused.expect_problem(400, "IDEMPOTENCY_KEY_INVALID");
     }
     assert_eq!(shop.stock(sku).await["reserved"], 1);
-    for (path, body) in requests.iter().take(5) {
+    for (path, body) in &requests[2..5] {
         let answer = shop.api.post(path, body).await;
         assert!(answer.status.is_success(), "{path}: {}", answer.text);
     }

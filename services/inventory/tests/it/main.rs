@@ -10,6 +10,7 @@ mod drift;
 mod events;
 mod faults;
 mod harness;
+mod holds;
 mod keys;
 mod lifecycle;
 mod owners;

@@ -226,15 +226,14 @@ async fn an_order_over_two_merchants_is_neithers_to_move() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn administrators_and_services_do_all_and_an_owner_is_learned_later() {
+async fn administrators_do_all_and_an_owner_is_learned_later() {
     let shop = Shop::open().await;
     let (_, admin) = shop.user(&[Role::Admin]);
-    let (sku, other) = (shop.listed(), shop.listed());
+    let sku = shop.listed();
     admin
         .post_once("/v1/inventory", &fresh().to_string(), stock(sku))
         .await
         .expect(201);
-    shop.api.post("/v1/inventory", stock(other)).await.expect(201);
     let path = format!("/v1/inventory/{sku}");
     admin.put(&path, json!({"on_hand": 7})).await.expect(200);
     assert_eq!(merchant_of(&shop, sku).await, None);

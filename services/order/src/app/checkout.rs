@@ -4,12 +4,12 @@ use std::time::Duration;
 use ferrocart_http_kit::{Caller, IdempotencyKey, Problem, Role};
 use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey, StoredResponse};
 use ferrocart_pg_kit::{StoreError, outbox, run_tx};
-use ferrocart_types::{Email, OrderId, SagaId, SkuId, UserId};
+use ferrocart_types::{Email, OrderId, ReservationId, SagaId, SkuId, UserId};
 use sqlx::PgConnection;
 use tokio::time::Instant;
 
 use super::App;
-use crate::clients::{Cart, CartStatus, Price};
+use crate::clients::{Cart, CartStatus, Price, Reservation, ReservationStatus};
 use crate::domain::saga::Kind;
 use crate::domain::{CartId, Line, Order, OrderParts, ShippingAddress, Status};
 use crate::error::{PriceChange, ServiceError};
@@ -30,14 +30,55 @@ pub(crate) struct CheckoutRequest {
     customer_id: UserId,
     guest: bool,
     email: Email,
-    cart_id: CartId,
+    source: Source,
     address: ShippingAddress,
-    payment_method: String,
+    /// `None` when the order is to be paid later.
+    payment_method: Option<String>,
     key: KeyRef,
     request_key: RequestKey,
 }
 
+/// What an order is made of.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Cart(CartId),
+    Hold(ReservationId),
+}
+
+/// What is sold, under the id that the order is to have.
+struct Goods {
+    order_id: OrderId,
+    lines: Vec<Line>,
+}
+
 impl CheckoutRequest {
+    /// An order of a hold; see [`CheckoutRequest::new`].
+    pub(crate) fn from_hold(
+        caller: &Caller,
+        key: IdempotencyKey,
+        body: HoldOrderBody,
+        raw: &[u8],
+    ) -> Result<Self, ServiceError> {
+        caller.require_any(&[Role::Customer])?;
+        let user = caller.user()?;
+        let email = user.email.clone().or(body.email).ok_or_else(missing_email)?;
+        let key = KeyRef {
+            caller: caller.scope(),
+            key: key.0,
+        };
+        let request_key = RequestKey::new(&key.caller, &key.key, &[b"POST", b"/v1/orders", raw]);
+        Ok(Self {
+            customer_id: user.user_id,
+            guest: false,
+            email,
+            source: Source::Hold(body.hold_id),
+            address: body.address,
+            payment_method: body.payment_method,
+            key,
+            request_key,
+        })
+    }
+
     /// `raw` is the body as it came: what makes the request the same one when it is sent again.
     pub(crate) fn new(
         caller: &Caller,
@@ -54,9 +95,7 @@ impl CheckoutRequest {
             .clone()
             .filter(|_| !guest)
             .or(body.email)
-            .ok_or_else(|| {
-                Problem::invalid_field("email", "is needed: there is no account to take it from")
-            })?;
+            .ok_or_else(missing_email)?;
         let own = if guest {
             CartId::Guest(user.user_id)
         } else {
@@ -77,13 +116,36 @@ impl CheckoutRequest {
             customer_id: user.user_id,
             guest,
             email,
-            cart_id: own,
+            source: Source::Cart(own),
             address: body.address,
-            payment_method: body.payment_method,
+            payment_method: Some(body.payment_method),
             key,
             request_key,
         })
     }
+}
+
+impl CheckoutRequest {
+    /// An order that is to be paid later need not be waited for.
+    fn patience(&self, deadline: Instant) -> Instant {
+        match self.payment_method {
+            Some(_) => deadline,
+            None => Instant::now(),
+        }
+    }
+}
+
+fn missing_email() -> Problem {
+    Problem::invalid_field("email", "is needed: there is no account to take it from")
+}
+
+/// What an order of a hold is asked for with.
+#[derive(Debug, Clone)]
+pub(crate) struct HoldOrderBody {
+    pub(crate) hold_id: ReservationId,
+    pub(crate) email: Option<Email>,
+    pub(crate) address: ShippingAddress,
+    pub(crate) payment_method: Option<String>,
 }
 
 /// The parts of the body that are not the caller's own.
@@ -121,8 +183,8 @@ impl App {
             let claim = self.claim_again(&request).await?;
             return self.follow(&request, claim, deadline).await;
         }
-        let lines = self.priced_lines(&request).await?;
-        match self.begin(&request, lines).await? {
+        let goods = self.goods(&request).await?;
+        match self.begin(&request, goods).await? {
             Begun::Started(begun) => {
                 let (saga, order) = *begun;
                 self.inner.relay.poke();
@@ -161,9 +223,47 @@ impl App {
         .await
     }
 
+    async fn goods(&self, request: &CheckoutRequest) -> Result<Goods, ServiceError> {
+        match request.source {
+            Source::Cart(cart) => Ok(Goods {
+                order_id: OrderId(self.inner.ids.next()),
+                lines: self.priced_lines(request.customer_id, cart).await?,
+            }),
+            Source::Hold(hold) => self.held_goods(request.customer_id, hold).await,
+        }
+    }
+
+    /// A hold names the order that it becomes, so that the order's key makes one order of it. Whether the
+    /// hold still stands is asked again by the saga, of inventory's table.
+    async fn held_goods(&self, customer: UserId, hold: ReservationId) -> Result<Goods, ServiceError> {
+        let found = self.inner.clients.inventory.find(hold).await?;
+        let found = found
+            .filter(|hold| hold.buyer_id == Some(customer))
+            .ok_or(ServiceError::HoldNotFound)?;
+        let mut conn = self.inner.pool.acquire().await?;
+        if orders::exists(&mut conn, found.order_id).await? {
+            return Err(ServiceError::HoldRedeemed(found.order_id));
+        }
+        drop(conn);
+        match (found.status, found.release_reason.as_deref()) {
+            (ReservationStatus::Reserved, _) => {}
+            (ReservationStatus::Released, Some("EXPIRED")) => return Err(ServiceError::HoldExpired),
+            (ReservationStatus::Released, _) => return Err(ServiceError::HoldReleased),
+            (ReservationStatus::Confirmed | ReservationStatus::Deducted, _) => {
+                return Err(ServiceError::HoldRedeemed(found.order_id));
+            }
+        }
+        let skus: Vec<SkuId> = found.items.iter().map(|item| item.sku_id).collect();
+        let prices = self.inner.clients.catalog.prices(&skus).await?;
+        Ok(Goods {
+            order_id: found.order_id,
+            lines: price_held(&found, prices)?,
+        })
+    }
+
     /// The cart's lines at the catalog's prices, if they are the prices that the buyer was shown.
-    async fn priced_lines(&self, request: &CheckoutRequest) -> Result<Vec<Line>, ServiceError> {
-        let cart = self.active_cart(request).await?;
+    async fn priced_lines(&self, customer: UserId, id: CartId) -> Result<Vec<Line>, ServiceError> {
+        let cart = self.active_cart(customer, id).await?;
         if cart.items.is_empty() {
             return Err(ServiceError::CartEmpty);
         }
@@ -174,15 +274,15 @@ impl App {
 
     /// A checkout that is over gives its cart back, which the cart service learns from an event: a buyer
     /// who tries another card at once is not sent away, but waits for that.
-    async fn active_cart(&self, request: &CheckoutRequest) -> Result<Cart, ServiceError> {
+    async fn active_cart(&self, customer: UserId, id: CartId) -> Result<Cart, ServiceError> {
         let patience = Instant::now() + CART_PATIENCE;
         loop {
-            let cart = self.inner.clients.cart.read(request.cart_id).await?;
+            let cart = self.inner.clients.cart.read(id).await?;
             let cart = cart.ok_or(ServiceError::CartEmpty)?;
             if cart.status == CartStatus::Active {
                 return Ok(cart);
             }
-            if Instant::now() >= patience || !self.is_over(request).await? {
+            if Instant::now() >= patience || !self.is_over(customer, id).await? {
                 return Err(ServiceError::CartCheckedOut);
             }
             tokio::time::sleep(CART_PAUSE).await;
@@ -190,22 +290,26 @@ impl App {
     }
 
     /// Whether the newest order of the cart has come to its end.
-    async fn is_over(&self, request: &CheckoutRequest) -> Result<bool, StoreError> {
+    async fn is_over(&self, customer: UserId, cart: CartId) -> Result<bool, StoreError> {
         let mut conn = self.inner.pool.acquire().await?;
-        let status = orders::newest_status_of_cart(&mut conn, request.customer_id, request.cart_id).await?;
+        let status = orders::newest_status_of_cart(&mut conn, customer, cart).await?;
         Ok(status.is_some_and(|status| !matches!(status, Status::Placed | Status::PaymentPending)))
     }
 
     /// Order, lines, idempotency key, saga and OrderPlaced: all or nothing.
-    async fn begin(&self, request: &CheckoutRequest, lines: Vec<Line>) -> Result<Begun, ServiceError> {
+    async fn begin(&self, request: &CheckoutRequest, goods: Goods) -> Result<Begun, ServiceError> {
         let now = self.inner.clock.now();
+        let (cart_id, hold) = match request.source {
+            Source::Cart(cart) => (Some(cart), None),
+            Source::Hold(hold) => (None, Some(hold)),
+        };
         let parts = OrderParts {
-            id: OrderId(self.inner.ids.next()),
+            id: goods.order_id,
             customer_id: request.customer_id,
             guest: request.guest,
             email: request.email.clone(),
-            cart_id: request.cart_id,
-            lines,
+            cart_id,
+            lines: goods.lines,
             address: request.address.clone(),
         };
         let order = Order::place(parts, now).map_err(|error| ServiceError::Total(error.to_string()))?;
@@ -219,7 +323,10 @@ impl App {
             attempts: 0,
             payload: Payload {
                 traceparent: ferrocart_telemetry::current_traceparent(),
-                payment_method: Some(request.payment_method.clone()),
+                payment_method: request.payment_method.clone(),
+                pays_later: request.payment_method.is_none(),
+                hold,
+                reservation_id: hold,
                 idempotency: Some(request.key.clone()),
                 ..Payload::default()
             },
@@ -244,9 +351,11 @@ impl App {
             Claim::Fresh => {}
             earlier => return Ok(Begun::Earlier(earlier)),
         }
-        orders::insert(conn, &order).await?;
+        if !orders::insert(conn, &order).await? {
+            return Err(ServiceError::HoldRedeemed(order.id));
+        }
         let lease = self.inner.driver.lease();
-        if !sagas::insert(conn, &saga, Some(order.cart_id), lease).await? {
+        if !sagas::insert(conn, &saga, order.cart_id, lease).await? {
             return Err(ServiceError::CartCheckedOut);
         }
         let started = LogLine {
@@ -279,6 +388,7 @@ impl App {
             });
         }
         // Too late, given up for now or in other hands: another driver may still make it in time.
+        let deadline = request.patience(deadline);
         match self.stored_answer(request, order_id, deadline).await? {
             Some(response) => Ok(CheckoutAnswer::Final {
                 order_id,
@@ -323,6 +433,7 @@ impl App {
             }
             Claim::Resume { resource_id } => {
                 self.inner.driver.wake_worker();
+                let deadline = request.patience(deadline);
                 match self
                     .stored_answer(request, OrderId(resource_id), deadline)
                     .await?
@@ -360,6 +471,29 @@ impl App {
             .ok_or(ServiceError::OrderNotFound(id))?;
         Ok(CheckoutAnswer::Accepted(Box::new(order)))
     }
+}
+
+/// The held units at the catalog's prices of now.
+fn price_held(hold: &Reservation, prices: Vec<Price>) -> Result<Vec<Line>, ServiceError> {
+    let prices: HashMap<SkuId, Price> = prices
+        .into_iter()
+        .filter(Price::is_for_sale)
+        .map(|price| (price.sku_id, price))
+        .collect();
+    let lines = hold.items.iter().map(|item| {
+        let price = prices
+            .get(&item.sku_id)
+            .ok_or_else(|| ServiceError::NotForSale(vec![item.sku_id]))?;
+        Ok(Line {
+            sku_id: item.sku_id,
+            product_id: price.product_id,
+            sku: price.sku.clone(),
+            title: price.title.clone(),
+            quantity: item.quantity,
+            unit_price: price.amount,
+        })
+    });
+    lines.collect()
 }
 
 /// Totals are made of the catalog's prices alone; the cart's only say what the buyer agreed to.

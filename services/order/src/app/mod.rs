@@ -3,6 +3,7 @@
 mod access;
 mod checkout;
 mod commands;
+mod pay;
 mod read;
 mod wait;
 
@@ -17,7 +18,7 @@ use sqlx::PgPool;
 use crate::clients::Clients;
 use crate::saga::Driver;
 
-pub(crate) use checkout::{CheckoutAnswer, CheckoutBody, CheckoutRequest};
+pub(crate) use checkout::{CheckoutAnswer, CheckoutBody, CheckoutRequest, HoldOrderBody};
 pub(crate) use commands::{Changed, Command};
 
 /// What the use cases work with; cheap to clone.

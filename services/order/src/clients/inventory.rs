@@ -1,5 +1,5 @@
 use ferrocart_http_kit::{CallError, ServiceClient};
-use ferrocart_types::{OrderId, ReservationId};
+use ferrocart_types::{OrderId, Quantity, ReservationId, SkuId, Timestamp, UserId};
 use serde::Deserialize;
 
 use crate::domain::Order;
@@ -15,8 +15,23 @@ pub(crate) enum ReservationStatus {
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Reservation {
-    pub(crate) reservation_id: ReservationId,
+    #[serde(rename = "reservation_id")]
+    pub(crate) id: ReservationId,
+    /// Of a hold: the order that it may become.
+    pub(crate) order_id: OrderId,
+    #[serde(default)]
+    pub(crate) buyer_id: Option<UserId>,
     pub(crate) status: ReservationStatus,
+    #[serde(default)]
+    pub(crate) release_reason: Option<String>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) items: Vec<ReservedItem>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct ReservedItem {
+    pub(crate) sku_id: SkuId,
+    pub(crate) quantity: Quantity,
 }
 
 #[derive(Clone)]
@@ -70,14 +85,29 @@ impl InventoryClient {
         .await
     }
 
-    pub(crate) async fn release(
-        &self,
-        order: OrderId,
-        reservation: ReservationId,
-        reason: &str,
-    ) -> Result<Reservation, CallError> {
-        let body = serde_json::json!({ "reservation_id": reservation, "reason": reason });
+    /// Releases what the order has reserved, and sees to it that it never reserves anything.
+    pub(crate) async fn release(&self, order: OrderId, reason: &str) -> Result<Reservation, CallError> {
+        let body = serde_json::json!({ "order_id": order, "reason": reason });
         self.change("release", order, body).await
+    }
+
+    /// Lets the reservation last so long from now on, within inventory's bounds.
+    pub(crate) async fn extend(
+        &self,
+        reservation: ReservationId,
+        hold_seconds: u32,
+    ) -> Result<Reservation, CallError> {
+        let body = serde_json::json!({ "reservation_id": reservation, "hold_seconds": hold_seconds });
+        self.http.post("/v1/inventory/extend", &body).await
+    }
+
+    /// `None` when there is none.
+    pub(crate) async fn find(&self, reservation: ReservationId) -> Result<Option<Reservation>, CallError> {
+        let path = format!("/v1/inventory/reservations/{reservation}");
+        match self.http.get(&path).await {
+            Err(error) if error.status() == Some(404) => Ok(None),
+            outcome => outcome.map(Some),
+        }
     }
 
     async fn change(

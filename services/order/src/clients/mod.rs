@@ -14,7 +14,7 @@ use crate::config::NeighbourSettings;
 
 pub(crate) use cart::{Cart, CartClient, CartStatus};
 pub(crate) use catalog::{CatalogClient, Price};
-pub(crate) use inventory::{InventoryClient, ReservationStatus};
+pub(crate) use inventory::{InventoryClient, Reservation, ReservationStatus};
 pub(crate) use payment::{PaymentClient, PaymentView};
 
 #[derive(Clone)]

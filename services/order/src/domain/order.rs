@@ -96,7 +96,8 @@ pub(crate) struct OrderParts {
     pub(crate) customer_id: UserId,
     pub(crate) guest: bool,
     pub(crate) email: Email,
-    pub(crate) cart_id: CartId,
+    /// `None` for an order from a hold.
+    pub(crate) cart_id: Option<CartId>,
     pub(crate) lines: Vec<Line>,
     pub(crate) address: ShippingAddress,
 }
@@ -107,7 +108,7 @@ pub(crate) struct Order {
     pub(crate) customer_id: UserId,
     pub(crate) guest: bool,
     pub(crate) email: Email,
-    pub(crate) cart_id: CartId,
+    pub(crate) cart_id: Option<CartId>,
     pub(crate) lines: Vec<Line>,
     pub(crate) total: Money,
     pub(crate) address: ShippingAddress,
@@ -342,7 +343,7 @@ mod tests {
             customer_id,
             guest: false,
             email: Email::parse("ada@example.com").unwrap(),
-            cart_id: CartId::User(customer_id),
+            cart_id: Some(CartId::User(customer_id)),
             lines,
             address: ShippingAddress {
                 name: "Ada".into(),

@@ -9,7 +9,8 @@
 //!
 //! Undoing a checkout or a failed pick is the way of CANCEL: VOID → RELEASE, from where it is needed.
 //! Both undo what may or may not have been done: payment remembers a void of nothing and refuses a later
-//! authorization, inventory gives the same reservation for the same order.
+//! authorization, inventory remembers a release of nothing and refuses a later reservation. An order from a
+//! hold reserves by extending the hold; while its payment is waited for the reservation is extended.
 
 use super::CancelReason;
 
@@ -180,6 +181,8 @@ fn after_reserve(now: Situation, outcome: Outcome) -> Next {
 fn after_authorize(now: Situation, outcome: Outcome) -> Next {
     match (outcome, now.cancel) {
         (Outcome::Refused(Refusal::Declined), _) => Next::Undo(Step::Release, CancelReason::PaymentDeclined),
+        // The units ran out under a payment that takes too long; it may have come through by now.
+        (Outcome::Refused(Refusal::Gone), _) => Next::Undo(Step::Void, CancelReason::ReservationExpired),
         // A refusal that is not understood: the void makes sure that no authorization stands.
         (Outcome::Refused(_), _) => Next::Undo(Step::Void, CancelReason::PaymentFailed),
         (Outcome::Done | Outcome::Unknown | Outcome::Waiting, Some(reason)) => Next::Undo(Step::Void, reason),

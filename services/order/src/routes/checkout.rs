@@ -35,7 +35,7 @@ pub(crate) struct Checkout {
 }
 
 /// A card number must never get into the system, not even by a client's mistake.
-fn token(text: &str, (): &()) -> garde::Result {
+pub(super) fn token(text: &str, (): &()) -> garde::Result {
     let shaped = (1..=200).contains(&text.len())
         && text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text
@@ -95,7 +95,7 @@ pub(crate) async fn checkout(
     respond(answer)
 }
 
-fn respond(answer: CheckoutAnswer) -> Result<HttpResponse, ServiceError> {
+pub(super) fn respond(answer: CheckoutAnswer) -> Result<HttpResponse, ServiceError> {
     match answer {
         CheckoutAnswer::Final {
             order_id,

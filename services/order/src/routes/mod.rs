@@ -5,6 +5,8 @@ pub(crate) mod cancel;
 pub(crate) mod checkout;
 pub(crate) mod deliver;
 pub(crate) mod orders;
+pub(crate) mod pay;
+pub(crate) mod place;
 pub(crate) mod refund;
 pub(crate) mod ship;
 
@@ -21,7 +23,12 @@ use crate::views::OrderView;
 pub(crate) fn configure(config: &mut ServiceConfig) {
     config
         .route("/v1/checkout", web::post().to(checkout::checkout))
-        .route("/v1/orders", web::get().to(orders::list))
+        .service(
+            web::resource("/v1/orders")
+                .route(web::get().to(orders::list))
+                .route(web::post().to(place::place)),
+        )
+        .route("/v1/orders/{order_id}/payment", web::put().to(pay::pay))
         .route("/v1/orders/{order_id}", web::get().to(orders::read))
         .route("/v1/orders/{order_id}/cancel", web::put().to(cancel::cancel))
         .route("/v1/orders/{order_id}/ship", web::put().to(ship::ship))

@@ -50,6 +50,9 @@ fn cancelled(order: &Order, reason: CancelReason, refused: Option<&Refused>) -> 
         CancelReason::PaymentTimeout => {
             declined("PAYMENT_TIMEOUT", "the payment was not completed in time", None)
         }
+        CancelReason::ReservationExpired if order.cart_id.is_none() => {
+            Problem::conflict("HOLD_EXPIRED", "the hold ran out before the payment was through")
+        }
         CancelReason::ReservationExpired => Problem::conflict(
             "RESERVATION_EXPIRED",
             "the reservation ran out before the payment was through",

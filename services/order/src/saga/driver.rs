@@ -119,6 +119,7 @@ impl Driver {
                 settings: &self.inner.settings,
                 saga: &saga,
                 order: &order,
+                now: self.inner.clock.now(),
             };
             let report = performer.perform().await?;
             self.probe(&order, Point::AfterCall(saga.step))?;

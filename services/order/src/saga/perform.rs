@@ -1,10 +1,11 @@
 //! The calls that the steps make, and what their answers mean.
 
+use chrono::TimeDelta;
 use ferrocart_http_kit::CallError;
-use ferrocart_types::ReservationId;
+use ferrocart_types::{ReservationId, Timestamp};
 
 use super::SagaError;
-use crate::clients::{Clients, PaymentView, ReservationStatus, is_definite};
+use crate::clients::{Clients, PaymentView, Reservation, ReservationStatus, is_definite};
 use crate::config::SagaSettings;
 use crate::domain::saga::{Outcome, Refusal};
 use crate::domain::{CancelReason, Order, PaymentFact, PaymentStatus, Step};
@@ -18,6 +19,8 @@ const MARK_TRIES_MAX: i32 = 3;
 pub(super) struct Report {
     pub(super) outcome: Outcome,
     pub(super) reservation_id: Option<ReservationId>,
+    /// Until when the units are reserved, if that was learnt.
+    pub(super) reserved_until: Option<Timestamp>,
     pub(super) payment: Option<PaymentFact>,
     pub(super) refused: Option<Refused>,
     pub(super) detail: Option<String>,
@@ -28,15 +31,17 @@ impl Report {
         Self {
             outcome,
             reservation_id: None,
+            reserved_until: None,
             payment: None,
             refused: None,
             detail: None,
         }
     }
 
-    fn reserved(reservation_id: ReservationId) -> Self {
+    fn reserved(reservation: &Reservation) -> Self {
         Self {
-            reservation_id: Some(reservation_id),
+            reservation_id: Some(reservation.id),
+            reserved_until: reservation.expires_at,
             ..Self::of(Outcome::Done)
         }
     }
@@ -85,6 +90,7 @@ pub(super) struct Performer<'a> {
     pub(super) settings: &'a SagaSettings,
     pub(super) saga: &'a Saga,
     pub(super) order: &'a Order,
+    pub(super) now: Timestamp,
 }
 
 impl Performer<'_> {
@@ -109,11 +115,12 @@ impl Performer<'_> {
     /// The cart is marked beside the reservation. The mark makes one order of one cart, even where two were
     /// sent with keys of their own, and lets the cart service empty the cart when the order is confirmed.
     async fn reserve_and_mark_cart(&self) -> Report {
+        let Some(cart) = self.order.cart_id else {
+            return self.reserve().await;
+        };
         let (report, marked) = tokio::join!(
             self.reserve(),
-            self.clients
-                .cart
-                .mark_checked_out(self.order.cart_id, self.order.id)
+            self.clients.cart.mark_checked_out(cart, self.order.id)
         );
         match marked {
             Ok(()) => report,
@@ -136,15 +143,17 @@ impl Performer<'_> {
     }
 
     async fn reserve(&self) -> Report {
-        let hold_seconds = self.settings.hold_seconds;
-        match self.clients.inventory.reserve(self.order, hold_seconds).await {
+        let (inventory, hold_seconds) = (&self.clients.inventory, self.settings.hold_seconds);
+        let reserved = match self.saga.payload.hold {
+            Some(hold) => inventory.extend(hold, hold_seconds).await,
+            None => inventory.reserve(self.order, hold_seconds).await,
+        };
+        match reserved {
             Ok(reservation) => match reservation.status {
-                ReservationStatus::Reserved | ReservationStatus::Confirmed => {
-                    Report::reserved(reservation.reservation_id)
-                }
+                ReservationStatus::Reserved | ReservationStatus::Confirmed => Report::reserved(&reservation),
                 // The order's reservation from an earlier try, which has run out meanwhile.
                 ReservationStatus::Released | ReservationStatus::Deducted => Report {
-                    reservation_id: Some(reservation.reservation_id),
+                    reservation_id: Some(reservation.id),
                     ..Report::of(Outcome::Refused(Refusal::Gone))
                 },
             },
@@ -153,41 +162,84 @@ impl Performer<'_> {
                 Some("INSUFFICIENT_STOCK" | "PRODUCT_NOT_FOUND") => {
                     Report::failed(&error, Refusal::InsufficientStock)
                 }
-                Some("RESERVATION_ALREADY_RELEASED") => Report::failed(&error, Refusal::Gone),
+                Some(
+                    "RESERVATION_ALREADY_RELEASED" | "RESERVATION_ALREADY_DEDUCTED" | "RESERVATION_NOT_FOUND",
+                ) => Report::failed(&error, Refusal::Gone),
                 _ => Report::failed(&error, Refusal::Other),
             },
         }
     }
 
+    /// Extends the reservation before it runs out under a payment that is under way. Answers until when the
+    /// units are reserved, if that was asked, or the report that they are gone.
+    async fn keep_units(&self) -> Result<Option<Timestamp>, Box<Report>> {
+        let hold_seconds = self.settings.hold_seconds;
+        let margin = TimeDelta::seconds(i64::from(hold_seconds / 2));
+        let until = self.saga.payload.reserved_until;
+        let Some(reservation) = self.reservation_id() else {
+            return Ok(None);
+        };
+        if until.is_some_and(|until| until - self.now > margin) {
+            return Ok(None);
+        }
+        match self.clients.inventory.extend(reservation, hold_seconds).await {
+            Ok(extended) => Ok(extended.expires_at),
+            Err(error) if is_definite(&error) => Err(Box::new(Report::failed(&error, Refusal::Gone))),
+            Err(error) => {
+                // There is time to ask again; if there is not, the confirmation finds out.
+                tracing::warn!(%error, "a reservation could not be extended");
+                Ok(None)
+            }
+        }
+    }
+
     async fn authorize(&self) -> Result<Report, SagaError> {
-        let method = self
-            .saga
-            .payload
-            .payment_method
-            .as_deref()
-            .ok_or(SagaError::Missing("payment method"))?;
+        let payload = &self.saga.payload;
+        let kept = if payload.waiting || payload.payment_method.is_none() {
+            match self.keep_units().await {
+                Ok(until) => until,
+                Err(gone) => return Ok(*gone),
+            }
+        } else {
+            None
+        };
+        let report = match payload.payment_method.as_deref() {
+            Some(method) => self.ask_payment(method).await,
+            None if payload.pays_later => Report {
+                detail: Some("the order is to be paid later".to_owned()),
+                ..Report::of(Outcome::Waiting)
+            },
+            None => return Err(SagaError::Missing("payment method")),
+        };
+        Ok(Report {
+            reserved_until: kept,
+            ..report
+        })
+    }
+
+    async fn ask_payment(&self, method: &str) -> Report {
         let payment = &self.clients.payment;
         let order = self.order;
         // A payment that waits for its customer is asked for; authorizing it again would be answered with
         // the first answer.
         if self.saga.payload.waiting {
             match payment.of_order(order.id).await {
-                Ok(Some(view)) => return Ok(authorization(&view)),
+                Ok(Some(view)) => return authorization(&view),
                 Ok(None) => {}
-                Err(error) => return Ok(Report::failed(&error, Refusal::Other)),
+                Err(error) => return Report::failed(&error, Refusal::Other),
             }
         }
         let answer = payment
             .authorize(order.id, order.customer_id, order.total, method)
             .await;
-        Ok(match answer {
+        match answer {
             Ok(view) => authorization(&view),
             Err(error) if error.status() == Some(402) => Report {
                 payment: declined_payment(&error),
                 ..Report::failed(&error, Refusal::Declined)
             },
             Err(error) => Report::failed(&error, Refusal::Other),
-        })
+        }
     }
 
     async fn confirm(&self) -> Result<Report, SagaError> {
@@ -222,38 +274,13 @@ impl Performer<'_> {
         )
     }
 
-    /// Releases the order's reservation. One that may or may not have been made is first asked for, by
-    /// reserving once more: inventory gives an order one reservation, however often it is asked.
+    /// Releases what the order has. One that may or may not have a reservation then never gets one: inventory
+    /// remembers that the order is over.
     async fn release(&self) -> Report {
-        let reservation = match self.reservation_id() {
-            Some(known) => known,
-            None => match self.reserve().await {
-                Report {
-                    reservation_id: Some(found),
-                    ..
-                } => found,
-                // Refused for any reason: there is no reservation to release.
-                Report {
-                    outcome: Outcome::Refused(_),
-                    detail,
-                    ..
-                } => {
-                    return Report {
-                        detail,
-                        ..Report::of(Outcome::Refused(Refusal::Gone))
-                    };
-                }
-                unknown => return unknown,
-            },
-        };
         let why = release_reason(self.saga.reason);
-        match self
-            .clients
-            .inventory
-            .release(self.order.id, reservation, why)
-            .await
-        {
-            Ok(_) => Report::reserved(reservation),
+        match self.clients.inventory.release(self.order.id, why).await {
+            Ok(released) if released.items.is_empty() => Report::of(Outcome::Done),
+            Ok(released) => Report::reserved(&released),
             Err(error) => match error.code() {
                 Some("RESERVATION_ALREADY_RELEASED" | "RESERVATION_NOT_FOUND") => {
                     Report::failed(&error, Refusal::Gone)

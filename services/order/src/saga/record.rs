@@ -24,6 +24,9 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// How often a payment is asked for that waits for its customer. Payment-events wake it earlier.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// How often an order is looked after that waits for its payment method, which wakes it when it comes.
+const WAIT_FOR_METHOD: Duration = Duration::from_secs(15);
+
 /// What the driver does next.
 pub(super) enum Recorded {
     Next {
@@ -71,12 +74,17 @@ impl StepRecord {
         let cancel = sagas::hold(conn, &self.saga).await?.ok_or(SagaError::Fenced)?;
         let tried = self.saga.attempts.saturating_add(1);
         let age = self.now - self.saga.created_at;
+        let patience = if self.saga.payload.pays_later {
+            settings.payment_later_seconds_max
+        } else {
+            settings.payment_action_seconds_max
+        };
         let situation = Situation {
             step: self.saga.step,
             reason: self.saga.reason,
             cancel,
             exhausted: u32::try_from(tried).unwrap_or(u32::MAX) >= settings.saga_tries_max,
-            overdue: age.num_seconds() >= i64::from(settings.payment_action_seconds_max),
+            overdue: age.num_seconds() >= i64::from(patience),
         };
         let next = decide(situation, self.report.outcome);
         count(self.saga.step, self.report.outcome);
@@ -116,7 +124,9 @@ impl StepRecord {
             // The first refusal is the cause; what is refused while undoing is not.
             payload.refusal.get_or_insert_with(|| refused.clone());
         }
-        payload.waiting |= self.report.outcome == Outcome::Waiting;
+        payload.reserved_until = self.report.reserved_until.or(payload.reserved_until);
+        // Without a method payment was not asked yet.
+        payload.waiting |= self.report.outcome == Outcome::Waiting && payload.payment_method.is_some();
     }
 
     async fn save_order(
@@ -179,6 +189,7 @@ impl StepRecord {
         let stuck =
             next == Next::Stuck || u32::try_from(tried).unwrap_or(u32::MAX) >= settings.saga_stuck_tries;
         let after = match next {
+            Next::Wait if self.saga.payload.payment_method.is_none() => WAIT_FOR_METHOD,
             Next::Wait => WAIT,
             Next::Stuck => Duration::from_millis(settings.saga_backoff_max_ms),
             _ => backoff(settings, tried),
@@ -349,6 +360,7 @@ mod tests {
         let settings = SagaSettings {
             hold_seconds: 900,
             payment_action_seconds_max: 600,
+            payment_later_seconds_max: 1_800,
             saga_lease_ms: 12_000,
             saga_poll_ms: 500,
             saga_concurrency_max: 1,

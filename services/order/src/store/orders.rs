@@ -26,19 +26,20 @@ macro_rules! select_orders {
     };
 }
 
-/// A new order, which is PLACED, with its lines and the beginning of its history.
-pub(crate) async fn insert(conn: &mut PgConnection, order: &Order) -> Result<(), StoreError> {
+/// A new order, which is PLACED, with its lines and the beginning of its history. `false` when there is one of
+/// that id already.
+pub(crate) async fn insert(conn: &mut PgConnection, order: &Order) -> Result<bool, StoreError> {
     const OP: &str = "orders.insert";
     let done = sqlx::query(
         "INSERT INTO orders (order_id, customer_id, guest, email, cart_id, status, total_minor, currency,
                              shipping_address, sequence, version, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) ON CONFLICT (order_id) DO NOTHING",
     )
     .bind(order.id.as_uuid())
     .bind(order.customer_id.as_uuid())
     .bind(order.guest)
     .bind(order.email.as_str())
-    .bind(order.cart_id.to_string())
+    .bind(order.cart_id.map(|cart| cart.to_string()))
     .bind(order.status().as_str())
     .bind(order.total.amount_minor)
     .bind(order.total.currency.as_str())
@@ -49,9 +50,12 @@ pub(crate) async fn insert(conn: &mut PgConnection, order: &Order) -> Result<(),
     .execute(&mut *conn)
     .await
     .op(OP)?;
-    expect_one(OP, done.rows_affected())?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
     insert_lines(conn, order).await?;
-    append_history(conn, order).await
+    append_history(conn, order).await?;
+    Ok(true)
 }
 
 async fn insert_lines(conn: &mut PgConnection, order: &Order) -> Result<(), StoreError> {
@@ -198,6 +202,14 @@ pub(crate) async fn read(conn: &mut PgConnection, id: OrderId) -> Result<Option<
         .await
         .op("orders.read")?;
     one(conn, row).await
+}
+
+pub(crate) async fn exists(conn: &mut PgConnection, id: OrderId) -> Result<bool, StoreError> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM orders WHERE order_id = $1)")
+        .bind(id.as_uuid())
+        .fetch_one(conn)
+        .await
+        .op("orders.exists")
 }
 
 /// Locks the order until the transaction ends. Where a saga's row is needed too, it is locked first.
@@ -351,8 +363,10 @@ fn order(row: &PgRow, lines: Vec<RawLine>, history: Vec<HistoryEntry>) -> Result
         .parse()
         .map_err(|error| corrupt("orders", "currency", id, error))?;
     let email = Email::parse(row.try_get("email").op(OP)?).map_err(|_| bad("email", "no e-mail address"))?;
-    let cart_id =
-        CartId::parse(row.try_get("cart_id").op(OP)?).ok_or_else(|| bad("cart_id", "no cart id"))?;
+    let cart_id: Option<&str> = row.try_get("cart_id").op(OP)?;
+    let cart_id = cart_id
+        .map(|cart| CartId::parse(cart).ok_or_else(|| bad("cart_id", "no cart id")))
+        .transpose()?;
     let Json(address): Json<ShippingAddress> = row.try_get("shipping_address").op(OP)?;
     let sequence: i64 = row.try_get("sequence").op(OP)?;
     let lines = lines.into_iter().map(|(line, price)| Line {

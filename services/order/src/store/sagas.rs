@@ -25,6 +25,15 @@ pub(crate) struct Payload {
     pub(crate) idempotency: Option<KeyRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reservation_id: Option<ReservationId>,
+    /// The hold that the order is made from: it is extended instead of reserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hold: Option<ReservationId>,
+    /// Until when the units are reserved, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reserved_until: Option<Timestamp>,
+    /// The order was placed without a payment method, to be paid later.
+    #[serde(default)]
+    pub(crate) pays_later: bool,
     /// The payment waits for its customer: ask for it instead of authorizing again.
     #[serde(default)]
     pub(crate) waiting: bool,
@@ -144,7 +153,7 @@ pub(crate) async fn take_over(
              SELECT saga_id FROM sagas
              WHERE state <> 'DONE' AND next_attempt_at <= $1 AND (lease_until IS NULL OR lease_until <= $1)
              ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-         RETURNING saga_id, order_id, kind, step, reason, fence, attempts, payload, created_at",
+         RETURNING saga_id, order_id, kind, step, reason, fence, attempts, payload, payment_method, created_at",
     )
     .bind(now)
     .bind(lease.owner)
@@ -193,7 +202,8 @@ pub(crate) struct Progress<'a> {
     pub(crate) last_error: Option<&'a str>,
 }
 
-/// Writes where the saga stands. Fenced: a driver that has lost it changes nothing and is told.
+/// Writes where the saga stands. A payment method that came while the driver was at work is gone on with at
+/// once. Fenced: a driver that has lost it changes nothing and is told.
 pub(crate) async fn update(
     conn: &mut PgConnection,
     saga: &Saga,
@@ -202,8 +212,10 @@ pub(crate) async fn update(
 ) -> Result<(), StoreError> {
     const OP: &str = "sagas.update";
     let done = sqlx::query(
-        "UPDATE sagas SET step = $3, state = $4, reason = $5, lease_until = $6, attempts = $7, next_attempt_at = $8,
-                          last_error = $9, payload = $10, updated_at = $11
+        "UPDATE sagas SET step = $3, state = $4, reason = $5, lease_until = $6, attempts = $7, last_error = $9, payload = $10, updated_at = $11,
+                          payment_method = CASE WHEN $4 = 'DONE' THEN NULL ELSE payment_method END,
+                          next_attempt_at = CASE WHEN payment_method IS NOT NULL AND NOT ($10 ? 'payment_method')
+                                                 THEN $11 ELSE $8 END
          WHERE saga_id = $1 AND fence = $2",
     )
     .bind(saga.id.as_uuid())
@@ -341,6 +353,27 @@ pub(crate) async fn wake_waiting(
     Ok(())
 }
 
+/// Says what an order is paid with that waits for that. `false` when it was said before, or is too late.
+pub(crate) async fn pay_with(
+    conn: &mut PgConnection,
+    saga: SagaId,
+    method: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE sagas SET payment_method = $2, next_attempt_at = LEAST(next_attempt_at, $3)
+         WHERE saga_id = $1 AND state = 'RUNNING' AND cancel_requested IS NULL
+           AND (payload ->> 'pays_later')::boolean AND (payment_method IS NULL OR payment_method = $2)",
+    )
+    .bind(saga.as_uuid())
+    .bind(method)
+    .bind(now)
+    .execute(conn)
+    .await
+    .op("sagas.pay_with")?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// How many sagas are unfinished, and how many of them are stuck.
 pub(crate) async fn count(conn: &mut PgConnection) -> Result<(i64, i64), StoreError> {
     const OP: &str = "sagas.count";
@@ -395,7 +428,10 @@ pub(crate) async fn list(
 fn saga(row: &PgRow) -> Result<Saga, StoreError> {
     const OP: &str = "sagas.read";
     let id: Uuid = row.try_get("saga_id").op(OP)?;
-    let Json(payload) = row.try_get("payload").op(OP)?;
+    let Json(mut payload): Json<Payload> = row.try_get("payload").op(OP)?;
+    if let Some(method) = row.try_get("payment_method").op(OP)? {
+        payload.payment_method = Some(method);
+    }
     Ok(Saga {
         id: SagaId(id),
         order_id: OrderId(row.try_get("order_id").op(OP)?),

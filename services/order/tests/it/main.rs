@@ -7,6 +7,7 @@ mod checkout;
 mod crash;
 mod events;
 mod faults;
+mod holds;
 mod idempotency;
 mod lifecycle;
 mod shop;

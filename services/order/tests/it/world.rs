@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) stock: HashMap<Uuid, i64>,
     /// order → its reservation: status and items
     pub(crate) reservations: HashMap<String, (&'static str, Vec<Value>)>,
+    /// order → whose hold its reservation is
+    pub(crate) holders: HashMap<String, Uuid>,
     /// order → its payment: id and status
     pub(crate) payments: HashMap<String, (Uuid, &'static str)>,
     /// What the provider was made to do, by order and verb; replays do not count.
@@ -189,6 +191,8 @@ fn name_of(path: &str, method: &str) -> &'static str {
         "prices" => "prices",
         "checked-out" => "mark",
         "reserve" => "reserve",
+        "extend" => "extend",
+        _ if path.starts_with("/v1/inventory/reservations/") => "reservation",
         "confirm" => "confirm",
         "release" => "release",
         "deduct" => "deduct",
@@ -221,7 +225,8 @@ impl State {
             "mark" => self.mark(parts[4], body),
             "prices" => self.prices(body),
             "reserve" => self.reserve(body),
-            "confirm" | "release" | "deduct" => self.change_reservation(call, body),
+            "reservation" => self.read_reservation(parts[4]),
+            "confirm" | "release" | "deduct" | "extend" => self.change_reservation(call, body),
             "authorize" => self.authorize(body),
             "payment" => self.payment(parts[5]),
             _ => self.change_payment(call, parts[5]),
@@ -272,10 +277,28 @@ impl State {
         json!({ "reservation_id": order, "order_id": order, "status": status, "expires_at": null, "items": [] })
     }
 
+    fn read_reservation(&self, order: &str) -> HttpResponse {
+        let Some((status, items)) = self.reservations.get(order) else {
+            return problem(404, "RESERVATION_NOT_FOUND", &json!({}));
+        };
+        let (status, reason) = match *status {
+            "EXPIRED" => ("RELEASED", Some("EXPIRED")),
+            "RELEASED" => ("RELEASED", Some("CANCELLED")),
+            status => (status, None),
+        };
+        let mut body = Self::reservation_body(order, status);
+        body["items"] = json!(items);
+        body["buyer_id"] = json!(self.holders.get(order));
+        body["release_reason"] = json!(reason);
+        HttpResponse::Ok().json(body)
+    }
+
     fn reserve(&mut self, body: &Value) -> HttpResponse {
         let order = body["order_id"].as_str().unwrap();
         match self.reservations.get(order) {
-            Some(("RELEASED", _)) => return problem(409, "RESERVATION_ALREADY_RELEASED", &json!({})),
+            Some(("RELEASED" | "EXPIRED", _)) => {
+                return problem(409, "RESERVATION_ALREADY_RELEASED", &json!({}));
+            }
             Some((status, _)) => return HttpResponse::Created().json(Self::reservation_body(order, status)),
             None => {}
         }
@@ -317,18 +340,27 @@ impl State {
     }
 
     fn change_reservation(&mut self, verb: &str, body: &Value) -> HttpResponse {
-        let order = body["reservation_id"].as_str().unwrap();
-        let Some((status, _)) = self.reservations.get_mut(order) else {
-            return problem(404, "RESERVATION_NOT_FOUND", &json!({}));
+        let named = body["order_id"].as_str().or(body["reservation_id"].as_str());
+        let order = named.unwrap();
+        let Some((status, items)) = self.reservations.get_mut(order) else {
+            if verb != "release" {
+                return problem(404, "RESERVATION_NOT_FOUND", &json!({}));
+            }
+            // A release of nothing is remembered: a later reservation is refused.
+            self.reservations
+                .insert(order.to_owned(), ("RELEASED", Vec::new()));
+            return HttpResponse::Ok().json(Self::reservation_body(order, "RELEASED"));
         };
+        let items = items.clone();
         let next = match (verb, *status) {
             ("confirm", "RESERVED" | "CONFIRMED") => "CONFIRMED",
             ("deduct", "CONFIRMED" | "DEDUCTED") => "DEDUCTED",
             ("deduct", "RESERVED") => return problem(409, "INVALID_STOCK_STATE", &json!({})),
-            ("confirm" | "deduct", "RELEASED") => {
+            ("extend", same @ ("RESERVED" | "CONFIRMED")) => same,
+            ("confirm" | "deduct" | "extend", "RELEASED" | "EXPIRED") => {
                 return problem(409, "RESERVATION_ALREADY_RELEASED", &json!({}));
             }
-            ("release", "DEDUCTED") | ("confirm", _) => {
+            ("release", "DEDUCTED") | ("confirm" | "extend", _) => {
                 return problem(409, "RESERVATION_ALREADY_DEDUCTED", &json!({}));
             }
             _ => "RELEASED",
@@ -338,7 +370,9 @@ impl State {
         } else {
             *status = next;
         }
-        HttpResponse::Ok().json(Self::reservation_body(order, next))
+        let mut body = Self::reservation_body(order, next);
+        body["items"] = json!(items);
+        HttpResponse::Ok().json(body)
     }
 
     fn moved(&mut self, order: &str, verb: &'static str) {
