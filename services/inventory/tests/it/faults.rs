@@ -30,7 +30,8 @@ impl Killer {
             while !stopped.load(Ordering::SeqCst) {
                 let gone: i64 = sqlx::query_scalar(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                     WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()
+                       AND backend_type = 'client backend'",
                 )
                 .fetch_one(&mut conn)
                 .await
