@@ -94,6 +94,8 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> anyhow::Resu
         }
     });
 
+    let no_span = filter_fn(|metadata: &Metadata<'_>| !metadata.is_span());
+    let no_span = no_span.with_max_level_hint(LevelFilter::TRACE);
     // The filter is for the log alone: a quiet service still passes trace ids on.
     tracing_subscriber::registry()
         .with(
@@ -106,17 +108,15 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> anyhow::Resu
                 .with_filter(LevelFilter::INFO),
         )
         // Lines carry the trace's ids and nothing else of their spans, whose fields need not be kept for them.
-        .with(log.with_filter(filter.and(filter_fn(is_event))))
+        // Without the hint everything would look as if somebody wanted to know it, down to `trace`: a library that
+        // then asks whether its line is wanted, and does not write it, leaves a mark that swallows the next one.
+        .with(log.with_filter(filter.and(no_span)))
         .try_init()
         .context("a tracing subscriber is already set")?;
     start_metrics()?;
     Ok(TelemetryGuard {
         provider: Some(provider),
     })
-}
-
-fn is_event(metadata: &Metadata<'_>) -> bool {
-    metadata.is_event()
 }
 
 fn tracer_provider(service: &'static str, endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
