@@ -129,7 +129,7 @@ pub struct StockUpdated {
     /// Grows with every change of the SKU; the event's sequence.
     #[prost(int64, tag = "5")]
     pub version: i64,
-    /// INITIALIZED, RESERVED, RELEASED, DEDUCTED, ADJUSTED, SET, DISCONTINUED
+    /// INITIALIZED, RESERVED, RELEASED, DEDUCTED, ADJUSTED, SET, DISCONTINUED, FLASH_SALE, WAITLIST
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
 }
