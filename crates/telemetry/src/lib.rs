@@ -15,7 +15,6 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry_otlp::{WithExportConfig, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use serde::Deserialize;
 use tracing::Metadata;
@@ -69,7 +68,6 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> anyhow::Resu
     if STARTED.set(()).is_err() {
         return Ok(TelemetryGuard { provider: None });
     }
-    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     let provider = tracer_provider(service, &settings.otel_exporter_otlp_endpoint)?;
     let filter = EnvFilter::try_new(&settings.log_level)
         .with_context(|| format!("log_level: `{}` is not a tracing filter", settings.log_level))?;

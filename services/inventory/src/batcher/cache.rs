@@ -101,7 +101,7 @@ impl StockCache {
     }
 
     /// Whether the order was surely not here before, at this replica or another.
-    pub(super) fn is_new(&self, order: OrderId, now: Timestamp) -> bool {
+    fn is_new(&self, order: OrderId, now: Timestamp) -> bool {
         is_young(order, now)
             && !self
                 .grants
