@@ -36,6 +36,18 @@ impl RequestKey {
             request_hash: hash.finalize().into(),
         }
     }
+
+    pub fn caller(&self) -> &str {
+        &self.caller
+    }
+
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub fn request_hash(&self) -> &[u8] {
+        &self.request_hash
+    }
 }
 
 /// An answer as it was given first.

@@ -49,6 +49,14 @@ pub(crate) struct State {
 struct Inner {
     state: State,
     posts: u32,
+    served: Served,
+}
+
+/// How often the API was asked since the process began.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Served {
+    reads: u64,
+    writes: u64,
 }
 
 #[derive(Debug)]
@@ -73,7 +81,10 @@ impl Faults {
             ..State::default()
         };
         Self {
-            inner: Mutex::new(Inner { state, posts: 0 }),
+            inner: Mutex::new(Inner {
+                state,
+                ..Inner::default()
+            }),
             hang: watch::Sender::new(false),
             webhooks_paused: watch::Sender::new(false),
         }
@@ -85,6 +96,10 @@ impl Faults {
 
     pub(crate) fn state(&self) -> State {
         self.inner().state
+    }
+
+    pub(crate) fn served(&self) -> Served {
+        self.inner().served
     }
 
     pub(crate) fn webhooks_paused(&self) -> watch::Receiver<bool> {
@@ -126,6 +141,11 @@ impl Faults {
     /// Draws the fate of the next request.
     pub(crate) fn meet(&self, post: bool) -> Fate {
         let mut inner = self.inner();
+        if post {
+            inner.served.writes += 1;
+        } else {
+            inner.served.reads += 1;
+        }
         let latency = Duration::from_millis(inner.state.latency_ms);
         if inner.state.fail_next.count > 0 {
             inner.state.fail_next.count -= 1;

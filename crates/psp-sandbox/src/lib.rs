@@ -50,8 +50,7 @@
 //!
 //! # Where it differs from Stripe
 //!
-//! An authorization that is released, by a cancellation or the rest of a partial capture, is no
-//! refund: `amount_refunded` counts captured money alone. Cards never stop in `processing`.
+//! Cards never stop in `processing`; an authorization alone makes no `charge.succeeded`.
 
 mod api;
 mod clock;

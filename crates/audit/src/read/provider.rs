@@ -43,7 +43,21 @@ struct WireIntent {
 #[derive(Debug, Deserialize)]
 struct WireCharge {
     #[serde(default)]
+    amount: i64,
+    #[serde(default)]
+    amount_captured: i64,
+    #[serde(default)]
     amount_refunded: i64,
+}
+
+impl WireCharge {
+    /// What of the capture went back. The provider counts what it let go of an authorization as well.
+    fn refunded_minor(&self) -> i64 {
+        match self.amount_captured {
+            0 => 0,
+            captured => (self.amount_refunded - (self.amount - captured)).max(0),
+        }
+    }
 }
 
 /// All intents by order, and those that hold or took money and name no order.
@@ -94,7 +108,7 @@ impl Ledger {
             id: wire.id,
             capturable_minor: wire.amount_capturable,
             received_minor: wire.amount_received,
-            refunded_minor: wire.latest_charge.map_or(0, |charge| charge.amount_refunded),
+            refunded_minor: wire.latest_charge.map_or(0, |charge| charge.refunded_minor()),
             created: DateTime::from_timestamp(wire.created, 0).context("the time of an intent")?,
         };
         match order {

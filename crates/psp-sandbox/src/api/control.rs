@@ -17,6 +17,7 @@ fn state(app: &App) -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "faults": app.faults.state(),
         "webhooks_waiting": app.outbox.waiting(),
+        "served": app.faults.served(),
     }))
 }
 

@@ -93,7 +93,7 @@ impl Viewer {
         })
     }
 
-    /// `amount_refunded` counts captured money that went back; a released authorization is no refund.
+    /// `amount_refunded` counts what was let go of an authorization as well, as Stripe does.
     #[expect(clippy::unused_self, reason = "all views hang on the viewer")]
     pub(crate) fn charge(&self, charge: &Charge) -> Value {
         let failure = match charge.state {
@@ -104,7 +104,7 @@ impl Viewer {
             ChargeState::Authorized { capture_before } => Some(capture_before),
             _ => None,
         };
-        let (captured, refunded) = (charge.captured(), charge.refunded());
+        let (captured, refunded) = (charge.captured(), charge.returned());
         let profile = charge.method.profile();
         json!({
             "id": charge.id,
@@ -120,7 +120,7 @@ impl Viewer {
             "failure_code": failure.map(Decline::code),
             "failure_message": failure.map(Decline::message),
             "livemode": false,
-            "metadata": {},
+            "metadata": charge.metadata,
             "outcome": {
                 "network_status": if failure.is_some() { "declined_by_network" } else { "approved_by_network" },
                 "reason": failure.and_then(Decline::decline_code),
@@ -139,7 +139,7 @@ impl Viewer {
                     "capture_before": capture_before,
                 },
             },
-            "refunded": captured > 0 && refunded == captured,
+            "refunded": refunded == charge.amount.minor(),
             "status": if failure.is_some() { "failed" } else { "succeeded" },
         })
     }

@@ -4,6 +4,7 @@ use super::Refused;
 use super::method::{Decline, Method};
 use super::money::{Amount, Currency};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -22,6 +23,9 @@ pub(crate) struct Charge {
     pub(crate) amount: Amount,
     pub(crate) currency: Currency,
     pub(crate) method: Method,
+    /// The intent's when the charge was made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) state: ChargeState,
 }
 
@@ -51,10 +55,20 @@ impl Charge {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn refunded(&self) -> i64 {
         match self.state {
             ChargeState::Captured { refunded, .. } => refunded,
             _ => 0,
+        }
+    }
+
+    /// What the customer has back: of the capture, and what of the authorization was let go.
+    pub(crate) fn returned(&self) -> i64 {
+        match self.state {
+            ChargeState::Captured { captured, refunded } => self.amount.minor() - captured.minor() + refunded,
+            ChargeState::Released { .. } => self.amount.minor(),
+            ChargeState::Failed { .. } | ChargeState::Authorized { .. } => 0,
         }
     }
 
@@ -128,6 +142,7 @@ mod tests {
             amount: amount(500),
             currency: Currency::parse("usd").unwrap(),
             method: Method::parse("pm_card_visa").unwrap(),
+            metadata: BTreeMap::new(),
             state,
         }
     }
@@ -156,6 +171,16 @@ mod tests {
             assert_eq!(charge(state.clone()).release(2).is_ok(), held, "{state:?}");
             assert_eq!(charge(state.clone()).refund(None).is_ok(), taken, "{state:?}");
         }
+    }
+
+    #[test]
+    fn what_is_let_go_is_returned_as_well() {
+        let held = charge(ChargeState::Authorized { capture_before: 9 });
+        assert_eq!(held.returned(), 0);
+        assert_eq!(held.clone().release(1).unwrap().returned(), 500);
+        let part = held.capture(amount(300)).unwrap();
+        assert_eq!(part.returned(), 200);
+        assert_eq!(part.refund(Some(amount(100))).unwrap().0.returned(), 300);
     }
 
     #[test]

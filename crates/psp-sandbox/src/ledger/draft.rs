@@ -268,6 +268,7 @@ impl<'t> Draft<'t> {
             amount,
             currency,
             method,
+            metadata: intent.metadata.clone(),
             state,
         }
     }

@@ -3,7 +3,7 @@ use ferrocart_types::PaymentId;
 use sqlx::PgConnection;
 
 use super::{Payments, events};
-use crate::domain::{Divergence, OperationKind, Payment, Seen, Status};
+use crate::domain::{Change, Divergence, OperationKind, Payment, Seen, Status};
 use crate::error::PaymentError;
 use crate::provider::Intent;
 use crate::store::{ledger, operations, payments};
@@ -20,11 +20,8 @@ impl Payments {
         let before = payments::lock(conn, payments::By::Id(id))
             .await?
             .ok_or(PaymentError::NotFound)?;
-        if let Some(intent) = intent {
-            is_ours(&before, intent).inspect_err(|_| count_divergence())?;
-        }
-        let changes = before
-            .catch_up(intent.map(|intent| &intent.id), seen, self.clock.now())
+        let changes = self
+            .changes(&before, intent, seen)
             .inspect_err(|_| count_divergence())?;
         let Some(last) = changes.last() else {
             return Ok(before);
@@ -39,6 +36,19 @@ impl Payments {
         outbox::append(conn, &published).await?;
         metrics::counter!("payments_total", "status" => after.status().as_str()).increment(1);
         Ok(after)
+    }
+
+    /// What has happened to the payment, seeing how the provider holds it.
+    pub(super) fn changes(
+        &self,
+        before: &Payment,
+        intent: Option<&Intent>,
+        seen: &Seen,
+    ) -> Result<Vec<Change>, Divergence> {
+        if let Some(intent) = intent {
+            is_ours(before, intent)?;
+        }
+        before.catch_up(intent.map(|intent| &intent.id), seen, self.clock.now())
     }
 
     /// Like [`Payments::apply`] for news that did not come as an operation's answer: an operation whose

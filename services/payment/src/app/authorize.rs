@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ferrocart_pg_kit::idempotency::RequestKey;
 use ferrocart_pg_kit::run_tx;
-use ferrocart_types::PaymentId;
+use ferrocart_types::{PaymentId, Timestamp};
 use sqlx::PgConnection;
 
 use super::{Begun, Payments, Reply, claim};
@@ -24,6 +24,9 @@ impl Payments {
         let went = self.go(|| {
             let (this, terms, key) = (Arc::clone(self), terms.clone(), key.clone());
             async move {
+                if let Some(begun) = this.open(&terms, &key).await? {
+                    return Ok(begun);
+                }
                 let pool = this.pool.clone();
                 run_tx(&pool, "authorize_begin", |conn| {
                     let (this, terms, key) = (Arc::clone(&this), terms.clone(), key.clone());
@@ -37,6 +40,29 @@ impl Payments {
         Ok(Reply { payment, replayed })
     }
 
+    /// The first request of an order, in one statement; `None` when it is not the first, or its key is
+    /// taken.
+    async fn open(&self, terms: &Terms, key: &RequestKey) -> Result<Option<Begun>, PaymentError> {
+        let now = self.clock.now();
+        let payment = Payment::open(PaymentId(self.ids.next()), terms.clone(), now);
+        let operation = self.authorization(&payment, now);
+        let mut conn = self.pool.acquire().await?;
+        let opened = payments::open(&mut conn, &payment, &operation, self.lease(now), key).await?;
+        Ok(opened.then_some(Begun::Drive(operation, payment)))
+    }
+
+    fn authorization(&self, payment: &Payment, now: Timestamp) -> OpenOperation {
+        let provider_key = format!("order:{}:authorize", payment.terms.order_id);
+        OpenOperation::first(
+            self.ids.next(),
+            payment.id,
+            OperationKind::Authorize,
+            provider_key,
+            None,
+            now,
+        )
+    }
+
     async fn begin_authorize(
         &self,
         conn: &mut PgConnection,
@@ -44,23 +70,7 @@ impl Payments {
         key: &RequestKey,
     ) -> Result<Begun, PaymentError> {
         let now = self.clock.now();
-        let fresh = Payment::open(PaymentId(self.ids.next()), terms.clone(), now);
-        claim(conn, key, fresh.id.as_uuid(), now).await?;
-        let operation = |payment: PaymentId| {
-            let provider_key = format!("order:{}:authorize", terms.order_id);
-            OpenOperation::first(
-                self.ids.next(),
-                payment,
-                OperationKind::Authorize,
-                provider_key,
-                None,
-                now,
-            )
-        };
-        let first = operation(fresh.id);
-        if payments::open(conn, &fresh, &first, self.lease(now)).await? {
-            return Ok(Begun::Drive(first));
-        }
+        claim(conn, key, self.ids.next(), now).await?;
         if slots::find(conn, terms.order_id).await? == Some(Slot::Tombstone) {
             return Err(given_up());
         }
@@ -80,9 +90,9 @@ impl Payments {
             return Err(given_up());
         }
         // Recorded before, but the provider was never asked.
-        let again = operation(payment.id);
+        let again = self.authorization(&payment, now);
         operations::start(conn, &again, self.lease(now)).await?;
-        Ok(Begun::Drive(again))
+        Ok(Begun::Drive(again, payment))
     }
 }
 

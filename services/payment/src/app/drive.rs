@@ -2,12 +2,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use ferrocart_pg_kit::run_tx;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::conclude::Outcome;
 use super::{POLL, Payments};
-use crate::domain::{IntentId, OpenOperation, OperationKind, OperationState, Payment, Seen, Status};
+use crate::domain::{IntentId, OpenOperation, OperationKind, OperationState, Payment, Seen};
 use crate::error::PaymentError;
 use crate::provider::{Intent, ProviderError, Refund};
 use crate::store::operations;
@@ -17,9 +16,6 @@ use crate::store::payments::By;
 const TRIES_MAX: u32 = 2;
 /// Shorter than the day for which Stripe keeps keys.
 const KEY_LIFE: TimeDelta = TimeDelta::hours(20);
-const BACKOFF_FIRST: Duration = Duration::from_millis(250);
-/// Short enough that what was under way ends within seconds of the provider's return.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// An operation that is over.
 #[derive(Debug)]
@@ -36,20 +32,27 @@ pub(super) enum Driven {
 }
 
 impl Payments {
-    /// Drives the operation to its end, asking once more if the answer is lost.
+    /// Drives the operation to its end, asking once more if the answer is lost. `payment` is the
+    /// payment as it stood when the operation was recorded, if that was just now.
     pub(super) async fn settle(
         self: &Arc<Self>,
         operation: OpenOperation,
+        payment: Option<Payment>,
         deadline: Instant,
     ) -> Result<Settled, PaymentError> {
         let id = operation.id;
+        let mut known = payment;
         let mut mine = Some((operation, self.patience.call));
         let mut tries = 0;
         loop {
             let driven = match mine.take() {
                 Some((operation, at_most)) => {
                     tries += 1;
-                    Some(self.drive(&operation, at_most).await?)
+                    let payment = match known.take() {
+                        Some(payment) => payment,
+                        None => self.payment_of(&operation).await?,
+                    };
+                    Some(self.drive(&operation, payment, at_most).await?)
                 }
                 None => self.ended(id).await?,
             };
@@ -78,7 +81,7 @@ impl Payments {
                 return Ok(());
             }
             if let Some(operation) = self.take_over(id).await? {
-                return self.settle(operation, deadline).await.map(|_| ());
+                return self.settle(operation, None, deadline).await.map(|_| ());
             }
             pause_until(deadline).await?;
         }
@@ -111,28 +114,38 @@ impl Payments {
         Ok(operations::take_over(&mut conn, id, now, self.lease(now)).await?)
     }
 
+    pub(super) async fn payment_of(&self, operation: &OpenOperation) -> Result<Payment, PaymentError> {
+        let payment = self.find(By::Id(operation.payment_id)).await?;
+        payment.ok_or(PaymentError::NotFound)
+    }
+
     /// One try: asks the provider, and records what came of it.
     pub(super) async fn drive(
         self: &Arc<Self>,
         operation: &OpenOperation,
+        payment: Payment,
         at_most: Duration,
     ) -> Result<Driven, PaymentError> {
-        let payment = self
-            .find(By::Id(operation.payment_id))
-            .await?
-            .ok_or(PaymentError::NotFound)?;
         let asked = tokio::time::timeout(at_most + POLL, self.ask(operation, &payment)).await;
         let unknown = |reason: &str| ProviderError::Unknown {
             reason: reason.to_owned(),
         };
         match asked.unwrap_or_else(|_| Err(unknown("no answer in time"))) {
             Ok(Answer { intent, refused }) => {
-                let seen = intent.seen.clone();
-                self.conclude(operation, Some(intent), seen, refused).await
+                let outcome = Outcome {
+                    seen: intent.seen.clone(),
+                    intent: Some(intent),
+                    refused,
+                };
+                self.conclude(operation, &payment, outcome).await
             }
             Err(ProviderError::Refused { code }) => {
-                let seen = Seen::Refused { code: code.clone() };
-                self.conclude(operation, None, seen, Some(code)).await
+                let outcome = Outcome {
+                    intent: None,
+                    seen: Seen::Refused { code: code.clone() },
+                    refused: Some(code),
+                };
+                self.conclude(operation, &payment, outcome).await
             }
             Err(ProviderError::NotSent { reason, retry_after }) => {
                 self.not_sent(operation, &reason).await?;
@@ -246,109 +259,11 @@ impl Payments {
             }),
         }
     }
-
-    /// Writes down the outcome: the payment and the end of the operation in one transaction.
-    async fn conclude(
-        self: &Arc<Self>,
-        operation: &OpenOperation,
-        intent: Option<Intent>,
-        seen: Seen,
-        refused: Option<String>,
-    ) -> Result<Driven, PaymentError> {
-        let outcome = Outcome {
-            intent,
-            seen,
-            refused,
-        };
-        let settled = run_tx(&self.pool, "operation_conclude", |conn| {
-            let (this, operation, outcome) = (Arc::clone(self), operation.clone(), outcome.clone());
-            Box::pin(async move { this.write_down(conn, &operation, outcome).await })
-        })
-        .await?;
-        self.relay.poke();
-        Ok(Driven::Settled(settled))
-    }
-
-    async fn write_down(
-        &self,
-        conn: &mut PgConnection,
-        operation: &OpenOperation,
-        outcome: Outcome,
-    ) -> Result<Settled, PaymentError> {
-        let Outcome {
-            intent,
-            seen,
-            refused,
-        } = outcome;
-        let payment = self
-            .apply(conn, operation.payment_id, intent.as_ref(), &seen)
-            .await?;
-        let refused = refused.filter(|_| !reached(operation.kind, &payment));
-        let state = match refused {
-            Some(_) => OperationState::Refused,
-            None => OperationState::Succeeded,
-        };
-        // Ended by somebody else meanwhile: the payment is what it is either way.
-        operations::finish(conn, operation, state, refused.as_deref(), self.clock.now()).await?;
-        Ok(Settled { payment, refused })
-    }
-
-    /// What was never sent by anybody is given up, so that it does not happen later unasked.
-    async fn not_sent(&self, operation: &OpenOperation, reason: &str) -> Result<(), PaymentError> {
-        if operation.attempt > 1 {
-            return self.leave_unknown(operation, reason).await;
-        }
-        let mut conn = self.pool.acquire().await?;
-        let abandoned = OperationState::Abandoned;
-        operations::finish(&mut conn, operation, abandoned, Some(reason), self.clock.now()).await?;
-        Ok(())
-    }
-
-    async fn leave_unknown(&self, operation: &OpenOperation, reason: &str) -> Result<(), PaymentError> {
-        tracing::warn!(
-            payment.id = %operation.payment_id,
-            operation.kind = %operation.kind,
-            operation.attempt = operation.attempt,
-            reason,
-            "the outcome is not known yet"
-        );
-        metrics::counter!("payment_outcomes_unknown_total", "kind" => operation.kind.as_str()).increment(1);
-        let now = self.clock.now();
-        let next_try_at = now + backoff(operation.attempt);
-        let mut conn = self.pool.acquire().await?;
-        operations::leave_unknown(&mut conn, operation, reason, now, next_try_at).await?;
-        Ok(())
-    }
-}
-
-#[derive(Clone)]
-struct Outcome {
-    intent: Option<Intent>,
-    seen: Seen,
-    refused: Option<String>,
 }
 
 struct Answer {
     intent: Intent,
     refused: Option<String>,
-}
-
-/// Whether the payment is where the operation was to bring it.
-fn reached(kind: OperationKind, payment: &Payment) -> bool {
-    match kind {
-        OperationKind::Authorize => {
-            matches!(payment.status(), Status::Authorized | Status::RequiresAction)
-        }
-        OperationKind::Capture => payment.state.captured_minor() > 0,
-        OperationKind::Void => payment.status() == Status::Voided,
-        OperationKind::Refund => false,
-    }
-}
-
-fn backoff(attempt: i32) -> TimeDelta {
-    let factor = 2_u32.saturating_pow(u32::try_from(attempt).unwrap_or(0).min(16));
-    let wait = BACKOFF_FIRST.saturating_mul(factor).min(BACKOFF_MAX);
-    TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX)
 }
 
 async fn pause_until(deadline: Instant) -> Result<(), PaymentError> {

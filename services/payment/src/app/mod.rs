@@ -8,6 +8,7 @@
 mod apply;
 mod authorize;
 mod capture;
+mod conclude;
 mod drive;
 mod events;
 mod recover;
@@ -78,8 +79,8 @@ enum Begun {
     Nothing,
     /// It is done already.
     Done(Payment),
-    /// This process drives the operation now.
-    Drive(OpenOperation),
+    /// This process drives the operation of the payment now.
+    Drive(OpenOperation, Payment),
     /// Something is under way: look again when it is over.
     Wait(Uuid),
 }
@@ -129,8 +130,9 @@ impl Payments {
             match begin().await? {
                 Begun::Nothing => return Ok(Went::Nothing),
                 Begun::Done(payment) => return Ok(Went::Done(payment)),
-                Begun::Drive(operation) => {
-                    return self.settle(operation, deadline).await.map(Went::Driven);
+                Begun::Drive(operation, payment) => {
+                    let settled = self.settle(operation, Some(payment), deadline).await;
+                    return settled.map(Went::Driven);
                 }
                 Begun::Wait(id) => self.await_end(id, deadline).await?,
             }

@@ -35,7 +35,11 @@ impl Payments {
 
     async fn resume(self: &Arc<Self>, operation: OpenOperation) {
         // One that fails must not keep the others from their turn; its lease ends and it comes again.
-        if let Err(error) = self.drive(&operation, self.patience.call).await {
+        let resumed = async {
+            let payment = self.payment_of(&operation).await?;
+            self.drive(&operation, payment, self.patience.call).await
+        };
+        if let Err(error) = resumed.await {
             tracing::error!(
                 payment.id = %operation.payment_id,
                 operation.kind = %operation.kind,

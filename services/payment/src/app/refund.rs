@@ -91,7 +91,7 @@ impl Payments {
             now,
         );
         operations::start(conn, &operation, self.lease(now)).await?;
-        Ok(Begun::Drive(operation))
+        Ok(Begun::Drive(operation, payment))
     }
 }
 

@@ -104,7 +104,7 @@ impl Payments {
             now,
         );
         operations::start(conn, &operation, self.lease(now)).await?;
-        Ok(Begun::Drive(operation))
+        Ok(Begun::Drive(operation, payment))
     }
 
     /// Remembers that the order will not be paid: as a tombstone where there is no payment yet, else on

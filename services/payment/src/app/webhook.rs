@@ -4,10 +4,10 @@ use ferrocart_pg_kit::run_tx;
 use ferrocart_types::PaymentId;
 
 use super::Payments;
-use crate::domain::{IntentId, Payment};
+use crate::domain::Told;
 use crate::error::PaymentError;
 use crate::provider::{Intent, ProviderEvent, Subject};
-use crate::store::payments::{self, By};
+use crate::store::payments::By;
 use crate::store::provider_events;
 
 /// What became of a webhook.
@@ -16,31 +16,49 @@ pub enum Taken {
     Applied,
     /// It came before.
     Duplicate,
+    /// It tells what is known, or is about to be.
+    Known,
     /// It tells nothing about payments.
     Ignored,
 }
 
 impl Payments {
-    /// Takes an event that the provider signed. Events come late, twice and out of order, so an event
-    /// only says that there may be news: what counts is how the intent stands now.
+    /// Takes an event that the provider signed. Events come late, twice and out of order: what is known
+    /// is not written down again, what is surely new is taken from the event, and where it is not sure
+    /// the provider is asked how the intent stands now.
     pub async fn take_event(self: &Arc<Self>, event: &ProviderEvent) -> Result<Taken, PaymentError> {
-        let mut conn = self.pool.acquire().await?;
-        if provider_events::is_known(&mut conn, &event.id).await? {
-            return Ok(Taken::Duplicate);
-        }
-        let (payment, intent_id) = match &event.subject {
+        let (intent, by) = match &event.subject {
             Subject::Other => return Ok(Taken::Ignored),
-            Subject::Of(id) => (payments::find(&mut conn, By::Intent(id)).await?, id),
-            Subject::Intent(intent) => {
-                let by = intent.payment_id.map_or(By::Intent(&intent.id), By::Id);
-                (payments::find(&mut conn, by).await?, &intent.id)
+            Subject::RefundFailed(id) => {
+                // The money is the shop's again, and the customer's claim stands: people must act.
+                tracing::error!(psp.intent = %id, "a refund failed at the provider");
+                metrics::counter!("psp_refunds_failed_total").increment(1);
+                return Ok(Taken::Ignored);
+            }
+            Subject::Intent(intent) | Subject::Charge(intent) => {
+                (intent, intent.payment_id.map_or(By::Intent(&intent.id), By::Id))
             }
         };
+        let mut conn = self.pool.acquire().await?;
+        let now = self.clock.now();
+        let standing = provider_events::look_up(&mut conn, &event.id, by, now).await?;
         drop(conn);
+        if standing.known {
+            return Ok(Taken::Duplicate);
+        }
         // Not known, or not known yet: the provider is to come again.
-        let payment = payment.ok_or(PaymentError::NotFound)?;
-        let news = self.news(&payment, intent_id, &event.subject).await?;
-        let outcome = self.record_event(event, payment.id, news).await;
+        let payment = standing.payment.ok_or(PaymentError::NotFound)?;
+        let news = match payment.told(&intent.id, &intent.seen, standing.in_hand, now) {
+            Told::Nothing => return Ok(Taken::Known),
+            Told::Enough if matches!(event.subject, Subject::Charge(_)) => Intent {
+                // It was found by its intent.
+                payment_id: intent.payment_id.or(Some(payment.id)),
+                ..intent.as_ref().clone()
+            },
+            Told::Enough => intent.as_ref().clone(),
+            Told::Hint => self.provider.intent(&intent.id).await?,
+        };
+        let outcome = self.record_event(event, payment.id, Some(news)).await;
         if let Err(PaymentError::Diverged(error)) = outcome {
             // Coming again would not help; people must look. It stays in the log and in the metrics.
             tracing::error!(payment.id = %payment.id, error = %error, "the provider contradicts our records");
@@ -48,24 +66,6 @@ impl Payments {
         }
         self.relay.poke();
         outcome
-    }
-
-    /// The intent as it stands now, unless the event tells what is known.
-    async fn news(
-        &self,
-        payment: &Payment,
-        id: &IntentId,
-        subject: &Subject,
-    ) -> Result<Option<Intent>, PaymentError> {
-        if let Subject::Intent(intent) = subject
-            && payment.intent.is_some()
-            && payment
-                .catch_up(Some(id), &intent.seen, self.clock.now())
-                .is_ok_and(|changes| changes.is_empty())
-        {
-            return Ok(None);
-        }
-        Ok(Some(self.provider.intent(id).await?))
     }
 
     async fn record_event(

@@ -6,13 +6,15 @@ mod operation;
 mod payment;
 mod state;
 mod token;
+mod told;
 
 pub use catch_up::{Change, Divergence, Seen, Step};
 pub use ledger::{Account, Entry, Posting, PostingKind};
-pub use operation::{OpenOperation, OperationKind, OperationState};
+pub use operation::{OpenOperation, OperationKind, OperationState, UnknownName};
 pub use payment::{IntentId, Payment, Terms};
 pub use state::{State, Status, TransitionError, UnknownStatus};
 pub use token::{InvalidToken, MethodToken};
+pub use told::{InHand, Told};
 
 #[cfg(test)]
 mod state_tests;

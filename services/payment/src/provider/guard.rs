@@ -56,6 +56,10 @@ impl Guard {
                 retry_after,
             }
         };
+        // Nobody waits for a place in front of a closed door.
+        if let Some(wait) = self.closed_for() {
+            return Err(not_sent("the breaker is open", wait));
+        }
         let slot = tokio::time::timeout(self.queue_timeout, self.slots.acquire()).await;
         let Ok(Ok(_slot)) = slot else {
             return Err(not_sent("too many calls are under way", Duration::from_secs(1)));

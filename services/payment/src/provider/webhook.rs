@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sha2::Sha256;
 
 use super::Intent;
-use super::wire::WireIntent;
+use super::wire::{WireCharge, WireIntent};
 use crate::domain::IntentId;
 
 /// Older and newer events are refused: a recorded one cannot be sent again later.
@@ -31,8 +31,10 @@ pub enum InvalidWebhook {
 pub enum Subject {
     /// An intent, as it was when the event was made.
     Intent(Box<Intent>),
-    /// A charge or a refund of the intent.
-    Of(IntentId),
+    /// An intent as far as one of its charges tells. A charge need not name our payment.
+    Charge(Box<Intent>),
+    /// A refund of the intent that was taken and failed afterwards.
+    RefundFailed(IntentId),
     /// Nothing that concerns payments.
     Other,
 }
@@ -124,9 +126,15 @@ fn parse_event(body: &[u8]) -> Option<ProviderEvent> {
             let intent: WireIntent = serde_json::from_value(object).ok()?;
             Subject::Intent(Box::new(intent.read().ok()?))
         }
-        Some("charge" | "refund") => match text("payment_intent") {
-            Some(id) => Subject::Of(IntentId(id.to_owned())),
-            None => Subject::Other,
+        Some("charge") => {
+            let charge: WireCharge = serde_json::from_value(object).ok()?;
+            let intent = charge.read().ok()?;
+            intent.map_or(Subject::Other, |intent| Subject::Charge(Box::new(intent)))
+        }
+        // One that succeeds is told by its charge as well, with what went back in all.
+        Some("refund") => match (text("status"), text("payment_intent")) {
+            (Some("failed" | "canceled"), Some(id)) => Subject::RefundFailed(IntentId(id.to_owned())),
+            _ => Subject::Other,
         },
         _ => Subject::Other,
     };
@@ -140,8 +148,9 @@ fn parse_event(body: &[u8]) -> Option<ProviderEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Seen;
 
-    const BODY: &[u8] = br#"{"id":"evt_1","type":"charge.refunded","data":{"object":{"object":"charge","payment_intent":"pi_1"}}}"#;
+    const BODY: &[u8] = br#"{"id":"evt_1","type":"refund.failed","data":{"object":{"object":"refund","status":"failed","payment_intent":"pi_1"}}}"#;
     const AT: i64 = 1_700_000_000;
 
     fn sign(secret: &str, at: i64, body: &[u8]) -> String {
@@ -160,7 +169,7 @@ mod tests {
     fn a_signed_event_is_read() {
         let event = verify(&sign("whsec_test", AT, BODY), BODY, AT + 299).unwrap();
         assert_eq!(event.id, "evt_1");
-        assert_eq!(event.subject, Subject::Of(IntentId("pi_1".into())));
+        assert_eq!(event.subject, Subject::RefundFailed(IntentId("pi_1".into())));
         let rolled = format!(
             "{},v1={}",
             sign("old", AT, BODY),
@@ -170,6 +179,39 @@ mod tests {
             verify(&rolled, BODY, AT).is_ok(),
             "one of several signatures suffices"
         );
+    }
+
+    fn charge(fields: &str) -> Subject {
+        let body = format!(
+            r#"{{"id":"evt_1","type":"x","data":{{"object":{{"object":"charge","currency":"usd","amount":500,
+               "payment_intent":"pi_1",{fields}}}}}}}"#
+        );
+        parse_event(body.as_bytes()).unwrap().subject
+    }
+
+    #[test]
+    fn a_charge_tells_what_was_captured_and_what_of_it_went_back() {
+        let captured = |fields: &str| match charge(fields) {
+            Subject::Charge(intent) => intent.seen,
+            other => panic!("{other:?}"),
+        };
+        let seen = |captured_minor, refunded_minor| Seen::Captured {
+            captured_minor,
+            refunded_minor,
+        };
+        let whole = r#""status":"succeeded","captured":true,"amount_captured":500,"amount_refunded":120"#;
+        assert_eq!(captured(whole), seen(500, 120));
+        // A part was captured: the provider counts the rest, which was let go, as refunded.
+        let part = r#""status":"succeeded","captured":true,"amount_captured":200,"amount_refunded":300"#;
+        assert_eq!(captured(part), seen(200, 0));
+        let part = r#""status":"succeeded","captured":true,"amount_captured":200,"amount_refunded":350"#;
+        assert_eq!(captured(part), seen(200, 50));
+        let held = r#""status":"succeeded","captured":false,"refunded":false,
+                      "payment_method_details":{"card":{"capture_before":1700000000}}"#;
+        let capture_before = Timestamp::from_timestamp(1_700_000_000, 0);
+        assert_eq!(captured(held), Seen::Authorized { capture_before });
+        let let_go = r#""status":"succeeded","captured":false,"refunded":true,"amount_refunded":500"#;
+        assert_eq!(charge(let_go), Subject::Other);
     }
 
     #[test]

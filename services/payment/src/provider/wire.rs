@@ -44,14 +44,28 @@ struct PaymentError {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum LatestCharge {
-    Expanded(WireCharge),
+    Expanded(Box<WireCharge>),
     Id(#[expect(dead_code, reason = "tells the variants apart")] String),
 }
 
 #[derive(Debug, Deserialize)]
-struct WireCharge {
+pub(super) struct WireCharge {
+    amount: i64,
+    currency: String,
+    #[serde(default)]
+    amount_captured: i64,
     #[serde(default)]
     amount_refunded: i64,
+    #[serde(default)]
+    captured: bool,
+    #[serde(default)]
+    refunded: bool,
+    #[serde(default)]
+    status: String,
+    failure_code: Option<String>,
+    payment_intent: Option<String>,
+    #[serde(default)]
+    metadata: HashMap<String, String>,
     payment_method_details: Option<MethodDetails>,
 }
 
@@ -84,20 +98,71 @@ pub(super) struct WireError {
     pub(super) payment_intent: Option<WireIntent>,
 }
 
+fn unreadable(what: &str) -> ProviderError {
+    ProviderError::Unknown {
+        reason: format!("the answer's {what} cannot be read"),
+    }
+}
+
+fn money(amount_minor: i64, currency: &str) -> Result<Money, ProviderError> {
+    let currency: Currency = currency
+        .to_ascii_uppercase()
+        .parse()
+        .map_err(|_| unreadable("currency"))?;
+    Ok(Money::new(amount_minor, currency))
+}
+
+fn payment_of(metadata: &HashMap<String, String>) -> Option<PaymentId> {
+    metadata.get("payment_id").and_then(|id| id.parse().ok())
+}
+
+impl WireCharge {
+    /// What of the capture went back. The provider counts what a partial capture let go as refunded.
+    fn refunded_minor(&self) -> i64 {
+        if self.amount_captured == 0 {
+            return 0;
+        }
+        let let_go = self.amount - self.amount_captured;
+        (self.amount_refunded - let_go).max(0)
+    }
+
+    fn capture_before(&self) -> Option<Timestamp> {
+        let card = self.payment_method_details.as_ref()?.card.as_ref()?;
+        Timestamp::from_timestamp(card.capture_before?, 0)
+    }
+
+    /// The intent as far as its charge tells; `None` when the charge tells nothing of its own.
+    pub(super) fn read(self) -> Result<Option<Intent>, ProviderError> {
+        let seen = match self.status.as_str() {
+            "failed" => Seen::Declined {
+                code: self.failure_code.clone().unwrap_or_else(|| "declined".to_owned()),
+            },
+            "succeeded" if self.captured => Seen::Captured {
+                captured_minor: self.amount_captured,
+                refunded_minor: self.refunded_minor(),
+            },
+            "succeeded" if !self.refunded => Seen::Authorized {
+                capture_before: self.capture_before(),
+            },
+            // Let go, or not decided yet: the intent's own event tells.
+            _ => return Ok(None),
+        };
+        let amount = money(self.amount, &self.currency)?;
+        let payment_id = payment_of(&self.metadata);
+        Ok(self.payment_intent.map(|id| Intent {
+            id: IntentId(id),
+            payment_id,
+            amount,
+            seen,
+        }))
+    }
+}
+
 impl WireIntent {
     pub(super) fn read(self) -> Result<Intent, ProviderError> {
-        let unreadable = |what: &str| ProviderError::Unknown {
-            reason: format!("the answer's {what} cannot be read"),
-        };
-        let currency: Currency = self
-            .currency
-            .to_ascii_uppercase()
-            .parse()
-            .map_err(|_| unreadable("currency"))?;
-        let payment_id: Option<PaymentId> = self.metadata.get("payment_id").and_then(|id| id.parse().ok());
         Ok(Intent {
-            payment_id,
-            amount: Money::new(self.amount, currency),
+            payment_id: payment_of(&self.metadata),
+            amount: money(self.amount, &self.currency)?,
             seen: self.seen().ok_or_else(|| unreadable("status"))?,
             id: IntentId(self.id),
         })
@@ -106,7 +171,7 @@ impl WireIntent {
     /// `None` for a status that does not exist.
     fn seen(&self) -> Option<Seen> {
         let charge = match &self.latest_charge {
-            Some(LatestCharge::Expanded(charge)) => Some(charge),
+            Some(LatestCharge::Expanded(charge)) => Some(charge.as_ref()),
             _ => None,
         };
         Some(match self.status.as_str() {
@@ -127,20 +192,11 @@ impl WireIntent {
                 }
             }
             "requires_capture" => Seen::Authorized {
-                capture_before: charge
-                    .and_then(|charge| {
-                        charge
-                            .payment_method_details
-                            .as_ref()?
-                            .card
-                            .as_ref()?
-                            .capture_before
-                    })
-                    .and_then(|seconds| Timestamp::from_timestamp(seconds, 0)),
+                capture_before: charge.and_then(WireCharge::capture_before),
             },
             "succeeded" => Seen::Captured {
                 captured_minor: self.amount_received,
-                refunded_minor: charge.map_or(0, |charge| charge.amount_refunded),
+                refunded_minor: charge.map_or(0, WireCharge::refunded_minor),
             },
             "canceled" => Seen::Cancelled {
                 reason: match self.cancellation_reason.as_deref() {

@@ -38,6 +38,7 @@ pub(crate) async fn webhook(
         let result = match &taken {
             Ok(Taken::Applied) => "applied",
             Ok(Taken::Duplicate) => "duplicate",
+            Ok(Taken::Known) => "known",
             Ok(Taken::Ignored) => "ignored",
             Err(_) => "refused",
         };

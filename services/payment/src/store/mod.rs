@@ -2,6 +2,7 @@
 
 pub mod ledger;
 pub mod operations;
+pub mod outcomes;
 pub mod payments;
 pub mod provider_events;
 pub mod slots;

@@ -1,3 +1,4 @@
+use ferrocart_pg_kit::idempotency::RequestKey;
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
 use ferrocart_types::{Currency, Money, OrderId, PaymentId, Timestamp, UserId};
 use sqlx::postgres::PgRow;
@@ -11,18 +12,24 @@ const COLUMNS: &str = "payment_id, order_id, customer_id, amount_minor, currency
      provider_intent, authorized_minor, captured_minor, refunded_minor, redirect_url, capture_before, reason, \
      void_requested_at, sequence, created_at, updated_at";
 
-/// Takes the order's place and records the payment with its authorization, before it is tried: one
-/// statement. `false` when the place is taken.
+/// Takes the order's place, claims the request's key and records the payment with its authorization,
+/// before it is tried: one statement, and by itself one commit. `false` when the place or the key is
+/// taken; nothing is written then.
 pub async fn open(
     conn: &mut PgConnection,
     payment: &Payment,
     operation: &OpenOperation,
     leased_until: Timestamp,
+    key: &RequestKey,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query(
         "WITH slot AS (
            INSERT INTO order_slots (order_id, payment_id, created_at) VALUES ($2, $1, $7)
            ON CONFLICT DO NOTHING RETURNING order_id),
+         claimed AS (
+           -- A key that is taken fails the statement: nothing of it may stand then.
+           INSERT INTO idempotency_keys (caller, key, request_hash, resource_id, locked_until, created_at)
+           SELECT $12, $13, $14, $1, $7, $7 FROM slot),
          opened AS (
            INSERT INTO payments (payment_id, order_id, customer_id, amount_minor, currency, payment_method, status,
              created_at, updated_at)
@@ -42,10 +49,22 @@ pub async fn open(
     .bind(&operation.provider_key)
     .bind(operation.attempt)
     .bind(leased_until)
+    .bind(key.caller())
+    .bind(key.key())
+    .bind(key.request_hash())
     .execute(conn)
-    .await
-    .op("payments.open")?;
-    Ok(done.rows_affected() == 1)
+    .await;
+    match done {
+        Ok(done) => Ok(done.rows_affected() == 1),
+        Err(error) if is_taken(&error) => Ok(false),
+        Err(error) => Err(error).op("payments.open"),
+    }
+}
+
+fn is_taken(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// Which payment is meant.
@@ -89,15 +108,20 @@ async fn select(
     row.map(|row| payment(&row)).transpose()
 }
 
-/// Writes the payment's new state over the one of `before`, which must still stand there.
-pub async fn update(conn: &mut PgConnection, before: &Payment, after: &Payment) -> Result<(), StoreError> {
-    let (redirect_url, capture_before, reason) = match &after.state {
+/// The bank's page, the authorization's end and the reason: what of a state has columns of its own.
+pub(super) fn details(state: &State) -> (Option<&str>, Option<Timestamp>, Option<&str>) {
+    match state {
         State::RequiresAction { redirect_url } => (Some(redirect_url.as_str()), None, None),
         State::Authorized { capture_before } => (None, *capture_before, None),
         State::Declined { code } | State::Failed { code } => (None, None, Some(code.as_str())),
         State::Voided { reason, .. } => (None, None, Some(reason.as_str())),
         State::Pending | State::Captured { .. } | State::Refunded { .. } => (None, None, None),
-    };
+    }
+}
+
+/// Writes the payment's new state over the one of `before`, which must still stand there.
+pub async fn update(conn: &mut PgConnection, before: &Payment, after: &Payment) -> Result<(), StoreError> {
+    let (redirect_url, capture_before, reason) = details(&after.state);
     let done = sqlx::query(
         "UPDATE payments SET status = $3, provider_intent = $4, authorized_minor = $5, captured_minor = $6,
            refunded_minor = $7, redirect_url = $8, capture_before = $9, reason = $10, sequence = $11, updated_at = $12
@@ -154,7 +178,7 @@ pub async fn to_void(conn: &mut PgConnection, limit: i64) -> Result<Vec<OrderId>
     Ok(ids.into_iter().map(OrderId).collect())
 }
 
-fn payment(row: &PgRow) -> Result<Payment, StoreError> {
+pub(super) fn payment(row: &PgRow) -> Result<Payment, StoreError> {
     const OP: &str = "payments.row";
     let id: Uuid = row.try_get("payment_id").op(OP)?;
     let corrupt = |column: &'static str, reason: String| StoreError::Corrupt {

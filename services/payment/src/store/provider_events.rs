@@ -1,14 +1,68 @@
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
 use ferrocart_types::{PaymentId, Timestamp};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row};
 
-/// Whether the event was taken before.
-pub async fn is_known(conn: &mut PgConnection, event: &str) -> Result<bool, StoreError> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM provider_events WHERE event_id = $1)")
-        .bind(event)
-        .fetch_one(conn)
-        .await
-        .op("provider_events.is_known")
+use super::payments::{self, By};
+use crate::domain::{InHand, Payment};
+
+/// What there is to know before an event is taken.
+#[derive(Debug)]
+pub struct Standing {
+    /// It was taken before.
+    pub known: bool,
+    pub payment: Option<Payment>,
+    /// The payment's operation that somebody drives right now.
+    pub in_hand: Option<InHand>,
+}
+
+/// In one statement, which most events are over with: they tell what the provider's answer told before.
+pub async fn look_up(
+    conn: &mut PgConnection,
+    event: &str,
+    by: By<'_>,
+    now: Timestamp,
+) -> Result<Standing, StoreError> {
+    const OP: &str = "provider_events.look_up";
+    let column = match by {
+        By::Id(_) => "payment_id",
+        By::Order(_) => "order_id",
+        By::Intent(_) => "provider_intent",
+    };
+    // Put together of constants alone.
+    let sql = sqlx::AssertSqlSafe(format!(
+        "SELECT EXISTS (SELECT 1 FROM provider_events WHERE event_id = $1) AS known, p.*,
+           o.kind AS in_hand_kind, o.amount_minor AS in_hand_amount_minor
+         FROM (VALUES (1)) AS always
+         LEFT JOIN payments p ON p.{column} = $2
+         LEFT JOIN payment_operations o
+           ON o.payment_id = p.payment_id AND o.state = 'STARTED' AND o.leased_until > $3"
+    ));
+    let query = sqlx::query(sql).bind(event);
+    let query = match by {
+        By::Id(id) => query.bind(id.as_uuid()),
+        By::Order(id) => query.bind(id.as_uuid()),
+        By::Intent(id) => query.bind(&id.0),
+    };
+    let row = query.bind(now).fetch_one(conn).await.op(OP)?;
+    let found: Option<uuid::Uuid> = row.try_get("payment_id").op(OP)?;
+    let kind: Option<String> = row.try_get("in_hand_kind").op(OP)?;
+    let in_hand = kind.map(|kind| {
+        let kind = kind
+            .parse()
+            .map_err(|error: crate::domain::UnknownName| StoreError::Corrupt {
+                table: "payment_operations",
+                column: "kind",
+                row: found.unwrap_or_default().to_string(),
+                reason: error.to_string(),
+            })?;
+        let amount_minor = row.try_get("in_hand_amount_minor").op(OP)?;
+        Ok::<_, StoreError>(InHand { kind, amount_minor })
+    });
+    Ok(Standing {
+        known: row.try_get("known").op(OP)?,
+        payment: found.map(|_| payments::payment(&row)).transpose()?,
+        in_hand: in_hand.transpose()?,
+    })
 }
 
 /// Records the event with its effect. `false` when it was taken before.

@@ -279,6 +279,21 @@ impl Psp {
         assert!(response.status().is_success());
     }
 
+    /// How often the provider was asked: reads and writes.
+    pub(crate) async fn served(&self) -> (u64, u64) {
+        let state: Value = serde_json::from_str(&self.get("/sandbox/faults").await).unwrap();
+        let of = |kind: &str| state["served"][kind].as_u64().unwrap();
+        (of("reads"), of("writes"))
+    }
+
+    pub(crate) async fn webhooks_delivered(&self) {
+        ferrocart_test_kit::eventually("all webhooks are taken", || async {
+            let state: Value = serde_json::from_str(&self.get("/sandbox/faults").await).unwrap();
+            (state["webhooks_waiting"] == 0).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Value {
         let request = self.http.post(format!("{}{path}", self.base_url));
         let response = request.bearer_auth(KEY).form(form).send().await.unwrap();
@@ -349,9 +364,18 @@ impl PspLedger {
         charges.fold((0, 0), |(captured, refunded), charge| {
             (
                 captured + charge["amount_captured"].as_i64().unwrap(),
-                refunded + charge["amount_refunded"].as_i64().unwrap(),
+                refunded + refunded_of(charge),
             )
         })
+    }
+}
+
+/// What of the capture went back; the provider counts what it let go as well.
+fn refunded_of(charge: &Value) -> i64 {
+    let of = |field: &str| charge[field].as_i64().unwrap();
+    match of("amount_captured") {
+        0 => 0,
+        captured => of("amount_refunded") - (of("amount") - captured),
     }
 }
 

@@ -5,6 +5,7 @@
 mod access;
 mod authorize;
 mod breaker;
+mod cost;
 mod desk;
 mod money;
 mod recovery;

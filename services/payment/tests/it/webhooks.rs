@@ -182,19 +182,7 @@ async fn duplicated_and_reordered_deliveries_end_where_they_must() {
         desk.act(order, "refund", json!({ "amount": usd(AMOUNT) }))
             .await
             .expect(200);
-        let intent = intent_of(&desk, order).await;
-        let sent = i64::try_from(desk.psp.events_of(&intent).await.len()).unwrap();
-        eventually("all events are taken", || async {
-            let taken: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM provider_events JOIN payments USING (payment_id) WHERE order_id = $1",
-            )
-            .bind(order)
-            .fetch_one(desk.pool())
-            .await
-            .unwrap();
-            (taken == sent).then_some(())
-        })
-        .await;
+        desk.psp.webhooks_delivered().await;
         assert_eq!(desk.status(order).await, "REFUNDED");
         let sequence: i64 = sqlx::query_scalar("SELECT sequence FROM payments WHERE order_id = $1")
             .bind(order)
@@ -239,15 +227,60 @@ async fn a_payment_that_needs_the_customer_ends_through_the_webhook() {
 #[tokio::test]
 async fn an_event_waits_for_a_provider_that_does_not_answer() {
     let desk = Desk::open_with(hasty).await;
-    let order = desk.authorized("pm_card_visa").await;
-    let intent = intent_of(&desk, order).await;
+    let order = fresh();
+    desk.psp.faults(json!({ "drop_next": 3 })).await;
+    desk.authorize(order, "pm_card_visa")
+        .await
+        .expect_problem(504, "PAYMENT_OUTCOME_UNKNOWN");
+    desk.psp.faults(json!({ "drop_next": 0 })).await;
+    let body = event_of(&desk, order, "payment_intent.amount_capturable_updated").await;
+    // Until when the money is held is not in the event.
+    desk.psp.faults(json!({ "hang": true })).await;
+    assert_eq!(desk.deliver(&body, now()).await, 504);
+    assert_eq!(desk.status(order).await, "PENDING");
+    desk.psp.faults(json!({ "hang": false })).await;
+    assert_eq!(desk.deliver(&body, now()).await, 200);
+    let payment = desk.get(order).await;
+    assert_eq!(payment["status"], "AUTHORIZED");
+    assert!(payment["capture_before"].is_string(), "{payment}");
+}
+
+#[tokio::test]
+async fn an_event_that_says_enough_needs_no_provider() {
+    let desk = Desk::open_with(hasty).await;
+    let (cancelled, order) = (desk.authorized("pm_card_visa").await, desk.captured().await);
+    let intent = intent_of(&desk, cancelled).await;
     desk.psp
         .post(&format!("/v1/payment_intents/{intent}/cancel"), &[])
         .await;
-    let body = event_of(&desk, order, "payment_intent.canceled").await;
+    let intent = intent_of(&desk, order).await;
+    desk.psp
+        .post("/v1/refunds", &[("payment_intent", &intent), ("amount", "2500")])
+        .await;
+    let events = [
+        event_of(&desk, cancelled, "payment_intent.canceled").await,
+        event_of(&desk, order, "charge.refunded").await,
+    ];
     desk.psp.faults(json!({ "hang": true })).await;
-    assert_eq!(desk.deliver(&body, now()).await, 504);
+    for event in events {
+        assert_eq!(desk.deliver(&event, now()).await, 200);
+    }
+    assert_eq!(desk.status(cancelled).await, "VOIDED");
+    assert_eq!(desk.get(order).await["refunded"], usd(2_500));
     desk.psp.faults(json!({ "hang": false })).await;
-    assert_eq!(desk.deliver(&body, now()).await, 200);
-    assert_eq!(desk.status(order).await, "VOIDED");
+    desk.assert_books().await;
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_later_changes_nothing_by_itself() {
+    let desk = Desk::open().await;
+    let order = desk.captured().await;
+    desk.act(order, "refund", json!({ "amount": usd(2_500) }))
+        .await
+        .expect(200);
+    let intent = intent_of(&desk, order).await;
+    let failed = json!({ "id": "evt_failed", "type": "refund.failed", "data": { "object": {
+        "object": "refund", "id": "re_1", "status": "failed", "payment_intent": intent, "amount": 2_500 } } });
+    assert_eq!(desk.deliver(&failed.to_string(), now()).await, 200);
+    assert_eq!(desk.get(order).await["refunded"], usd(2_500));
 }
