@@ -48,6 +48,7 @@ async fn main() -> anyhow::Result<()> {
         relay: RelayHandle::default(),
         admission: Admission::off(),
         waiters: Waiters::default(),
+        reservations: ferrocart_inventory::cache::ReservationCache::off(),
         stock_low_threshold: 5,
     };
     // The service's defaults.

@@ -70,21 +70,28 @@ fn is_json(request: &HttpRequest) -> Result<(), Problem> {
 }
 
 async fn read_body(mut payload: Payload, limit: usize) -> Result<Bytes, Problem> {
-    let mut body = BytesMut::new();
+    let mut whole = Bytes::new();
+    let mut parts = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| {
             Problem::bad_request("MALFORMED_BODY", format!("the body could not be read: {error}"))
         })?;
-        if body.len() + chunk.len() > limit {
+        if whole.len() + parts.len() + chunk.len() > limit {
             return Err(Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "PAYLOAD_TOO_LARGE",
                 format!("the body is larger than {limit} bytes"),
             ));
         }
-        body.extend_from_slice(&chunk);
+        if whole.is_empty() && parts.is_empty() {
+            // Most bodies come in one piece, which need not be copied.
+            whole = chunk;
+        } else {
+            parts.extend_from_slice(&std::mem::take(&mut whole));
+            parts.extend_from_slice(&chunk);
+        }
     }
-    Ok(body.freeze())
+    Ok(if parts.is_empty() { whole } else { parts.freeze() })
 }
 
 /// Parses and validates JSON, naming the field that is wrong.
@@ -92,15 +99,11 @@ fn parse_json<T>(raw: &[u8]) -> Result<T, Problem>
 where
     T: DeserializeOwned + Validate<Context = ()>,
 {
-    let mut deserializer = serde_json::Deserializer::from_slice(raw);
-    let value: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let reason = error.inner().to_string();
-        let field = field_at_fault(&error.path().to_string(), &reason, "body");
-        Problem::invalid_field(field, reason)
-    })?;
-    deserializer
-        .end()
-        .map_err(|error| Problem::invalid_field("body", error))?;
+    let value: T = match serde_json::from_slice(raw) {
+        Ok(value) => value,
+        // Keeping track of where one is takes time: only what is at fault is read again that way.
+        Err(error) => return Err(fault::<T>(raw).unwrap_or_else(|| Problem::invalid_field("body", error))),
+    };
     value.validate().map_err(|report| {
         let errors: Vec<FieldError> = report
             .iter()
@@ -115,6 +118,15 @@ where
         Problem::bad_request("VALIDATION_ERROR", detail).fields(errors)
     })?;
     Ok(value)
+}
+
+/// What is wrong with the JSON, and in which field.
+fn fault<T: DeserializeOwned>(raw: &[u8]) -> Option<Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(raw);
+    let error = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err()?;
+    let reason = error.inner().to_string();
+    let field = field_at_fault(&error.path().to_string(), &reason, "body");
+    Some(Problem::invalid_field(field, reason))
 }
 
 /// The path to the field. serde names a missing or unknown field in its text alone ("missing field

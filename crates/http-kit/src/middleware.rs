@@ -29,21 +29,6 @@ thread_local! {
 
 const ALWAYS_PUBLIC: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/openapi.json"];
 
-/// Refuses what carries no valid internal token, and hands the caller to the handlers.
-pub(crate) async fn authenticate(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    match check(&request) {
-        Ok(Some(caller)) => {
-            request.extensions_mut().insert(caller);
-        }
-        Ok(None) => {}
-        Err(problem) => return Ok(request.into_response(problem.error_response())),
-    }
-    Ok(next.call(request).await?.map_into_boxed_body())
-}
-
 fn check(request: &ServiceRequest) -> Result<Option<Arc<Caller>>, Problem> {
     let path = request.path();
     let Some(parts) = request.app_data::<web::Data<ServerParts>>() else {
@@ -68,7 +53,8 @@ fn check(request: &ServiceRequest) -> Result<Option<Arc<Caller>>, Problem> {
     Ok(Some(caller))
 }
 
-/// One span, one metric and at most one log line a request; errors of any origin become problems.
+/// One span, one metric and at most one log line a request; what carries no valid internal token is refused; errors
+/// of any origin become problems.
 pub(crate) async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -78,7 +64,7 @@ pub(crate) async fn observe(
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let request_id = request_id(&request);
     let span = span(&request, &route, request_id.as_deref());
-    let answer = AssertUnwindSafe(next.call(request))
+    let answer = AssertUnwindSafe(admit(request, &next))
         .catch_unwind()
         .instrument(span.clone())
         .await;
@@ -90,19 +76,37 @@ pub(crate) async fn observe(
         record(&method, "panicked", StatusCode::INTERNAL_SERVER_ERROR, started);
         return Err(Problem::internal().with_current_trace().into());
     };
-    let response = with_ids(problem_shaped(answer?.map_into_boxed_body()), &span, request_id);
+    let response = with_ids(problem_shaped(answer?), &span, request_id);
     record(&method, &route, response.status(), started);
     Ok(response)
+}
+
+/// Hands the caller to the handlers, or refuses.
+async fn admit(
+    request: ServiceRequest,
+    next: &Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    match check(&request) {
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert(caller);
+        }
+        Ok(None) => {}
+        Err(problem) => return Ok(request.into_response(problem.error_response())),
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
 }
 
 fn span(request: &ServiceRequest, route: &str, request_id: Option<&str>) -> Span {
     let span = tracing::info_span!(
         "http.request",
-        otel.name = format!("{} {route}", request.method()),
+        otel.name = tracing::field::Empty,
         otel.kind = "server",
         http.request.method = request.method().as_str(),
         request_id,
     );
+    if ferrocart_telemetry::exports_spans() {
+        span.record("otel.name", format!("{} {route}", request.method()));
+    }
     if let Some(parent) = request
         .headers()
         .get("traceparent")

@@ -3,18 +3,23 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, Tra
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use crate::ids;
+
 /// Where a request or an event stands in its trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TracePoint {
-    trace_id: TraceId,
-    span_id: SpanId,
-    flags: TraceFlags,
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+    pub(crate) flags: TraceFlags,
 }
 
 impl TracePoint {
     /// That of the span, if it is within a trace.
     pub fn of(span: &Span) -> Option<Self> {
-        let context = span.context();
+        ids::point_of(span).or_else(|| Self::within(&span.context()))
+    }
+
+    pub(crate) fn within(context: &Context) -> Option<Self> {
         let reference = context.span();
         let found = reference.span_context();
         found.is_valid().then(|| Self {
@@ -52,6 +57,9 @@ pub fn set_parent(span: &Span, traceparent: &str) {
     let Some(parent) = parse(traceparent) else {
         return;
     };
+    if ids::adopt(span, &parent) {
+        return;
+    }
     let context = Context::new().with_remote_span_context(parent);
     if span.set_parent(context).is_err() {
         tracing::debug!("the span was already started: its parent stays as it is");

@@ -5,23 +5,28 @@
 //! travel without one too. Metrics are rendered for Prometheus by [`render_metrics`].
 
 mod context;
+mod gate;
+mod ids;
 mod task;
 
+use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{WithExportConfig, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use serde::Deserialize;
-use tracing::Metadata;
-use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{Layer, Registry};
+
+use gate::{EventsOnly, Gate};
+use ids::Ids;
 
 pub use context::{TracePoint, current_trace_id, current_traceparent, set_parent};
 pub use task::spawn;
@@ -46,6 +51,7 @@ pub struct TelemetrySettings {
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 static STARTED: OnceLock<()> = OnceLock::new();
+static EXPORTS: OnceLock<()> = OnceLock::new();
 
 /// Flushes the spans that are still buffered when the service ends.
 #[derive(Debug)]
@@ -69,7 +75,7 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> anyhow::Resu
         return Ok(TelemetryGuard { provider: None });
     }
     let provider = tracer_provider(service, &settings.otel_exporter_otlp_endpoint)?;
-    let filter = EnvFilter::try_new(&settings.log_level)
+    let wanted = Targets::from_str(&settings.log_level)
         .with_context(|| format!("log_level: `{}` is not a tracing filter", settings.log_level))?;
 
     let mut log = json_subscriber::JsonLayer::stdout();
@@ -78,54 +84,53 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> anyhow::Resu
     log.with_target("target");
     log.with_flattened_event();
     log.add_static_field("service", serde_json::Value::from(service));
-    log.add_multiple_dynamic_fields(|_event, _context, writer| {
-        let context = opentelemetry::Context::current();
-        let span = context.span().span_context().clone();
-        if span.is_valid() {
+    log.add_multiple_dynamic_fields(|_event, context, writer| {
+        let point = ids::current(context);
+        if let Some(point) = point.or_else(|| TracePoint::within(&opentelemetry::Context::current())) {
             // A line without its trace id is better than no line.
             writer
-                .write_field("trace_id", span.trace_id().to_string())
+                .write_field("trace_id", point.trace_id())
                 .unwrap_or_default();
             writer
-                .write_field("span_id", span.span_id().to_string())
+                .write_field("span_id", point.span_id.to_string())
                 .unwrap_or_default();
         }
     });
 
-    let no_span = filter_fn(|metadata: &Metadata<'_>| !metadata.is_span());
-    let no_span = no_span.with_max_level_hint(LevelFilter::TRACE);
-    // The filter is for the log alone: a quiet service still passes trace ids on.
+    if provider.is_some() {
+        EXPORTS.get_or_init(|| ());
+    }
+    let spans: Box<dyn Layer<Registry> + Send + Sync> = match &provider {
+        Some(provider) => tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer(service))
+            // What these would add to a span costs more, on every poll of a request, than it tells.
+            .with_tracked_inactivity(false)
+            .with_threads(false)
+            .with_location(false)
+            .boxed(),
+        None => Ids::default().boxed(),
+    };
+    // The gate is outermost, so that it decides for all. Filters of single layers would keep a note with every span
+    // and look at it with every poll of a request.
     tracing_subscriber::registry()
-        .with(
-            tracing_opentelemetry::layer()
-                .with_tracer(provider.tracer(service))
-                // What these would add to a span costs more, on every poll of a request, than it tells.
-                .with_tracked_inactivity(false)
-                .with_threads(false)
-                .with_location(false)
-                .with_filter(LevelFilter::INFO),
-        )
-        // Lines carry the trace's ids and nothing else of their spans, whose fields need not be kept for them.
-        // Without the hint everything would look as if somebody wanted to know it, down to `trace`: a library that
-        // then asks whether its line is wanted, and does not write it, leaves a mark that swallows the next one.
-        .with(log.with_filter(filter.and(no_span)))
+        .with(spans)
+        .with(EventsOnly(log))
+        .with(Gate { wanted })
         .try_init()
         .context("a tracing subscriber is already set")?;
     start_metrics()?;
-    Ok(TelemetryGuard {
-        provider: Some(provider),
-    })
+    Ok(TelemetryGuard { provider })
 }
 
-fn tracer_provider(service: &'static str, endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
-    let builder = SdkTracerProvider::builder().with_resource(
-        Resource::builder()
-            .with_service_name(format!("ferrocart-{service}"))
-            .build(),
-    );
+/// Whether spans are sent anywhere, so that it is worth describing them.
+pub fn exports_spans() -> bool {
+    EXPORTS.get().is_some()
+}
+
+/// None without an endpoint: ids are then made by [`Ids`], and nothing is recorded that nobody would read.
+fn tracer_provider(service: &'static str, endpoint: &str) -> anyhow::Result<Option<SdkTracerProvider>> {
     if endpoint.is_empty() {
-        // Ids are still made and passed on; nothing is recorded that nobody would read.
-        return Ok(builder.with_sampler(Sampler::AlwaysOff).build());
+        return Ok(None);
     }
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
@@ -133,10 +138,16 @@ fn tracer_provider(service: &'static str, endpoint: &str) -> anyhow::Result<SdkT
         .with_endpoint(endpoint)
         .build()
         .with_context(|| format!("otel_exporter_otlp_endpoint: cannot export to {endpoint}"))?;
-    Ok(builder
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
-        .with_batch_exporter(exporter)
-        .build())
+    let resource = Resource::builder()
+        .with_service_name(format!("ferrocart-{service}"))
+        .build();
+    Ok(Some(
+        SdkTracerProvider::builder()
+            .with_resource(resource)
+            .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+            .with_batch_exporter(exporter)
+            .build(),
+    ))
 }
 
 fn start_metrics() -> anyhow::Result<()> {

@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod app;
 pub mod batcher;
+pub mod cache;
 mod clients;
 mod config;
 mod consumers;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::{Admission, Keeper};
 use crate::app::{DriftDesk, HoldDesk, Ownership, SaleDesk, SaleMeter, StockDesk, WaitDesk, Waiters};
 use crate::batcher::{Batcher, Tools};
+use crate::cache::ReservationCache;
 use crate::clients::CatalogClient;
 use crate::config::{DEFAULTS, Settings};
 use crate::consumers::OrderCancellations;
@@ -56,6 +57,7 @@ impl Application {
         let relay = Relay::new(pool.clone(), &settings.kafka, SERVICE);
         let redis =
             SharedRedis::new(&settings.redis, settings.admission.redis_cluster).context("redis_url")?;
+        let reservations = ReservationCache::new(redis.clone());
         let admission = Admission::start(
             redis,
             pool.clone(),
@@ -69,6 +71,7 @@ impl Application {
             relay: relay.handle(),
             admission,
             waiters: Waiters::default(),
+            reservations,
             stock_low_threshold: settings.stock_low_threshold,
         };
         let meter = SaleMeter::default();

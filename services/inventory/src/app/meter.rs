@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferrocart_pg_kit::StoreError;
 use ferrocart_types::SkuId;
@@ -18,8 +18,8 @@ const SALES_MAX: i64 = 1_000;
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) snapshot: Snapshot,
-    /// Requests granted in the last second or so, in all processes.
-    pub(crate) admitted_per_second: i64,
+    /// Units that found buyers in the last second or so, less those that came back, in all processes; at least 0.
+    pub(crate) sold_per_second: i64,
 }
 
 /// Counts the requests of sales in this process, and shows what they come to in all. The counts are added up in
@@ -90,12 +90,12 @@ impl SaleMeter {
             return Ok(());
         }
         for snapshot in store::snapshots(&mut conn, &viewed).await? {
-            let admitted_per_second = self.rate(&snapshot);
+            let sold_per_second = self.rate(&snapshot);
             let viewed = lock(&self.inner.viewed);
             if let Some(sender) = viewed.get(&snapshot.sale.sale) {
                 sender.send_replace(Some(View {
                     snapshot,
-                    admitted_per_second,
+                    sold_per_second,
                 }));
             }
         }
@@ -104,10 +104,8 @@ impl SaleMeter {
 
     fn rate(&self, snapshot: &Snapshot) -> i64 {
         let now = Instant::now();
-        let before = lock(&self.inner.last).insert(snapshot.sale.sale, (now, snapshot.admitted));
-        let Some((at, admitted)) = before else { return 0 };
-        let elapsed_ms = i64::try_from((now - at).as_millis()).unwrap_or(i64::MAX).max(1);
-        (snapshot.admitted - admitted).max(0).saturating_mul(1_000) / elapsed_ms
+        let before = lock(&self.inner.last).insert(snapshot.sale.sale, (now, snapshot.sold));
+        before.map_or(0, |(at, sold)| per_second(snapshot.sold - sold, now - at))
     }
 
     fn take(&self) -> Vec<SaleCount> {
@@ -165,6 +163,26 @@ impl SaleMeter {
     }
 }
 
+/// More that came back than was sold is nothing sold.
+fn per_second(units: i64, elapsed: Duration) -> i64 {
+    let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX).max(1);
+    units.max(0).saturating_mul(1_000) / elapsed_ms
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_counted_by_the_second_however_long_it_was() {
+        assert_eq!(per_second(30, Duration::from_secs(1)), 30);
+        assert_eq!(per_second(30, Duration::from_millis(500)), 60);
+        assert_eq!(per_second(30, Duration::from_secs(3)), 10);
+        assert_eq!(per_second(-4, Duration::from_secs(1)), 0);
+        assert_eq!(per_second(1, Duration::ZERO), 1_000);
+    }
 }

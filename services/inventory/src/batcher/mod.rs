@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use ferrocart_http_kit::Background;
 use ferrocart_kafka_kit::RelayHandle;
-use ferrocart_types::{SharedClock, SharedIds};
+use ferrocart_pg_kit::StoreError;
+use ferrocart_types::{OrderId, SharedClock, SharedIds};
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -25,8 +27,10 @@ use uuid::Uuid;
 
 use crate::admission::{Admission, Gate};
 use crate::app::Waiters;
+use crate::cache::ReservationCache;
 use crate::config::BatcherSettings;
-use crate::domain::{Ask, Shortage};
+use crate::domain::{Ask, Reservation, Shortage};
+use crate::store;
 
 use cache::StockCache;
 use lane::{Job, Lane, Ticket};
@@ -56,6 +60,8 @@ pub struct Tools {
     pub admission: Admission,
     /// Those who wait for what comes free.
     pub waiters: Waiters,
+    /// What readers are spared to ask the database for.
+    pub reservations: ReservationCache,
     /// Of how few units that can be sold it is told that they are few; below 0, never.
     pub stock_low_threshold: i64,
 }
@@ -66,6 +72,7 @@ pub struct Batcher {
     lanes: Arc<[mpsc::Sender<Job>]>,
     answer_timeout: Duration,
     cache: Arc<StockCache>,
+    reservations: ReservationCache,
     clock: SharedClock,
 }
 
@@ -97,6 +104,7 @@ impl Batcher {
             lanes: lanes.collect(),
             answer_timeout: Duration::from_millis(settings.answer_timeout_ms),
             cache,
+            reservations: tools.reservations.clone(),
             clock: Arc::clone(&tools.clock),
         }
     }
@@ -105,7 +113,7 @@ impl Batcher {
     /// turns a crowd away at no cost to the database; see [`StockCache`].
     pub fn shortages(&self, ask: &Ask) -> Option<Vec<Shortage>> {
         let shortages = self.cache.shortages(ask, self.clock.now())?;
-        metrics::counter!("inventory_reserve_total", "outcome" => "hinted").increment(1);
+        reserve::count_hinted();
         Some(shortages)
     }
 
@@ -121,8 +129,29 @@ impl Batcher {
     pub async fn command(&self, request: Move) -> Result<Moved, BatchError> {
         let key = request.order_id.as_uuid();
         let (answer, waiter) = oneshot::channel();
-        self.submit(key, Job::Move(Ticket { request, answer }), waiter)
-            .await
+        let moved = self
+            .submit(key, Job::Move(Ticket { request, answer }), waiter)
+            .await?;
+        if let Moved::Done(reservation) = &moved {
+            // Before the caller hears of it, who may then read it anywhere.
+            self.reservations.put(reservation, self.clock.now()).await;
+        }
+        Ok(moved)
+    }
+
+    /// The order's reservation, as it was within the last second or is now; not yet [`Reservation::seen_at`].
+    pub async fn find(&self, pool: &PgPool, order: OrderId) -> Result<Option<Reservation>, StoreError> {
+        let now = self.clock.now();
+        if let Some(reservation) = self.reservations.find(order, now).await {
+            return Ok(Some(reservation));
+        }
+        let mut conn = pool.acquire().await?;
+        let found = store::find(&mut conn, &[order]).await?.remove(&order);
+        drop(conn);
+        if let Some(reservation) = &found {
+            self.reservations.put(reservation, now).await;
+        }
+        Ok(found)
     }
 
     /// How many requests wait for their batch.

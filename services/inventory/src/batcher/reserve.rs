@@ -1,7 +1,9 @@
 use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use ferrocart_pg_kit::StoreError;
 use ferrocart_types::{OrderId, SkuId, Timestamp, UserId};
+use metrics::Counter;
 use sqlx::PgConnection;
 
 use crate::app::{Actor, Book};
@@ -20,6 +22,31 @@ pub struct Reserve {
     pub actor: Actor,
 }
 
+/// Looked up once: finding a counter by its labels costs more than counting does.
+struct Outcomes {
+    granted: Counter,
+    existing: Counter,
+    insufficient: Counter,
+    refused: Counter,
+    hinted: Counter,
+}
+
+static OUTCOMES: LazyLock<Outcomes> = LazyLock::new(|| {
+    let of = |outcome: &'static str| metrics::counter!("inventory_reserve_total", "outcome" => outcome);
+    Outcomes {
+        granted: of("granted"),
+        existing: of("existing"),
+        insufficient: of("insufficient"),
+        refused: of("refused"),
+        hinted: of("hinted"),
+    }
+});
+
+/// One more was turned away by a hint.
+pub(super) fn count_hinted() {
+    OUTCOMES.hinted.increment(1);
+}
+
 pub(super) struct Reserves;
 
 impl BatchKind for Reserves {
@@ -29,12 +56,12 @@ impl BatchKind for Reserves {
 
     fn count(verdict: &Verdict) {
         let outcome = match verdict {
-            Verdict::Granted(_) => "granted",
-            Verdict::Existing(_) => "existing",
-            Verdict::Refused(Refused::Insufficient(_)) => "insufficient",
-            Verdict::Refused(_) => "refused",
+            Verdict::Granted(_) => &OUTCOMES.granted,
+            Verdict::Existing(_) => &OUTCOMES.existing,
+            Verdict::Refused(Refused::Insufficient(_)) => &OUTCOMES.insufficient,
+            Verdict::Refused(_) => &OUTCOMES.refused,
         };
-        metrics::counter!("inventory_reserve_total", "outcome" => outcome).increment(1);
+        outcome.increment(1);
     }
 
     fn shortages(verdict: &Verdict) -> &[Shortage] {

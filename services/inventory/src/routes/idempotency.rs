@@ -26,19 +26,8 @@ pub(super) async fn request_key(
     Ok(Some(request_key_of(caller, request, &key, body)))
 }
 
-/// Like [`request_key`], for what is batched and idempotent by its ids: a service's key is passed over, for
-/// keeping its answer would cost it transactions of its own.
-pub(super) async fn user_key(
-    caller: &Caller,
-    request: &HttpRequest,
-    body: &[u8],
-) -> Result<Option<RequestKey>, Problem> {
-    match caller {
-        Caller::User(_) => request_key(caller, request, body).await,
-        Caller::Service(_) => Ok(None),
-    }
-}
-
+/// For what is batched and idempotent by its ids, a service's key is passed over: keeping its answer would cost it
+/// transactions of its own.
 pub(super) fn request_key_of(
     caller: &Caller,
     request: &HttpRequest,

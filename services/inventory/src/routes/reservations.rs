@@ -1,19 +1,18 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
-use actix_web::{HttpRequest, HttpResponse};
-use ferrocart_http_kit::{Caller, Json, Problem, ProblemBody, detached};
+use actix_web::{FromRequest as _, HttpRequest, HttpResponse};
+use ferrocart_http_kit::{Caller, IdempotencyKey, Json, Problem, ProblemBody, detached};
 use ferrocart_types::{OrderId, SkuId};
 
 use crate::app::once;
 use crate::batcher::{Move, Moved};
 use crate::domain::{Command, HoldSeconds, ReleaseReason, Reservation, order_of};
 use crate::error::ServiceError;
-use crate::routes::idempotency::{self, stored, user_key};
+use crate::routes::idempotency::{self, request_key_of, stored};
 use crate::routes::{
     AppState, ExtendDto, RESERVERS, ReleaseDto, ReservationCommandDto, ReservationDto, actor, bound_to,
     parse_order, parse_reservation, require_mover, require_own, require_service,
 };
-use crate::store;
 
 /// Make a reservation last
 ///
@@ -167,22 +166,37 @@ async fn command(
     Asked { order_id, command }: Asked,
 ) -> Result<HttpResponse, ServiceError> {
     require_mover(caller)?;
-    let key = user_key(caller, request, body).await?;
-    if bound_to(caller).is_some() {
-        find_own(caller, &state, order_id).await?;
-    }
-    let request = Move {
+    let asked = Move {
         order_id,
         command,
         actor: actor(caller),
     };
-    let Some(key) = key else {
-        let reservation = moved(&state, request).await?;
-        return Ok(HttpResponse::Ok().json(ReservationDto::from(&reservation)));
-    };
+    match caller {
+        Caller::User(_) => Box::pin(command_of_user(caller, state, request, body, asked)).await,
+        Caller::Service(_) => {
+            let reservation = moved(&state, asked).await?;
+            Ok(HttpResponse::Ok().json(ReservationDto::from(&reservation)))
+        }
+    }
+}
+
+/// A user moves a reservation of their own SKUs, under a key.
+async fn command_of_user(
+    caller: &Caller,
+    state: Data<AppState>,
+    request: &HttpRequest,
+    body: &[u8],
+    asked: Move,
+) -> Result<HttpResponse, ServiceError> {
+    let order_id = asked.order_id;
+    let key = IdempotencyKey::extract(request).await?;
+    let key = request_key_of(caller, request, &key, body);
+    if bound_to(caller).is_some() {
+        find_own(caller, &state, order_id).await?;
+    }
     let answered = detached("reservation-command", async move {
         let work = async {
-            let reservation = moved(&state, request).await?;
+            let reservation = moved(&state, asked).await?;
             Ok(stored(StatusCode::OK, &ReservationDto::from(&reservation)))
         };
         once(&state.pool, &state.clock, &key, order_id.as_uuid(), work).await
@@ -224,10 +238,11 @@ pub(crate) async fn read_reservation(
 /// A merchant sees and moves the reservations of their own SKUs alone; what an order also holds of
 /// others' is none of theirs.
 async fn find_own(caller: &Caller, state: &AppState, order_id: OrderId) -> Result<Reservation, ServiceError> {
-    let mut conn = state.pool.acquire().await?;
-    let found = store::find(&mut conn, &[order_id]).await?.remove(&order_id);
-    drop(conn);
-    let reservation = found.ok_or(ServiceError::ReservationNotFound)?;
+    let reservation = state
+        .batcher
+        .find(&state.pool, order_id)
+        .await?
+        .ok_or(ServiceError::ReservationNotFound)?;
     let skus: Vec<SkuId> = reservation.lines.iter().map(|line| line.sku).collect();
     require_own(caller, state, &skus).await?;
     Ok(reservation)

@@ -1,14 +1,14 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
-use ferrocart_http_kit::{Caller, FieldError, Json, Problem, ProblemBody, detached};
+use actix_web::{FromRequest as _, HttpRequest, HttpResponse};
+use ferrocart_http_kit::{Caller, FieldError, IdempotencyKey, Json, Problem, ProblemBody, detached};
 use ferrocart_types::{Quantity, SkuId};
 
 use crate::app::once;
 use crate::batcher::Reserve;
 use crate::domain::{Ask, HoldSeconds, Lines, Refusal, Refused, Reservation, Verdict};
 use crate::error::ServiceError;
-use crate::routes::idempotency::{self, stored, user_key};
+use crate::routes::idempotency::{self, request_key_of, stored};
 use crate::routes::{
     AppState, ReservationDto, ReserveDto, actor, bound_to, parse_order, parse_sku, parse_user, require_mover,
     require_own,
@@ -37,7 +37,31 @@ pub(crate) async fn reserve(
     body: Json<ReserveDto>,
 ) -> Result<HttpResponse, ServiceError> {
     require_mover(&caller)?;
-    let key = user_key(&caller, &request, &body.raw).await?;
+    match caller {
+        // What follows for users is much more, and the future of every call would have to have room for it.
+        Caller::User(_) => Box::pin(reserve_for_user(caller, state, request, body)).await,
+        Caller::Service(_) => {
+            let ask = parse_ask(&body.value, &state)?;
+            turn_away(&state, &ask, &body.value)?;
+            let request = Reserve {
+                ask,
+                actor: actor(&caller),
+            };
+            let (reservation, replayed) = reserved(&state, request, &body.value).await?;
+            Ok(created(&reservation, replayed))
+        }
+    }
+}
+
+/// A user reserves units of SKUs of their own, under a key.
+async fn reserve_for_user(
+    caller: Caller,
+    state: Data<AppState>,
+    request: HttpRequest,
+    body: Json<ReserveDto>,
+) -> Result<HttpResponse, ServiceError> {
+    let key = IdempotencyKey::extract(&request).await?;
+    let key = request_key_of(&caller, &request, &key, &body.raw);
     let ask = parse_ask(&body.value, &state)?;
     if bound_to(&caller).is_some() {
         let skus: Vec<SkuId> = ask.lines.iter().map(|line| line.sku).collect();
@@ -47,20 +71,11 @@ pub(crate) async fn reserve(
         let checked = require_own(&caller, &state, &skus).await;
         checked.map_err(|error| error.naming(named))?;
     }
-    if let Some(shortages) = state.batcher.shortages(&ask) {
-        state.meter.count(&ask.lines, false);
-        return Err(refusal(Refused::Insufficient(shortages), |sku| {
-            field_of(sku, &body.value)
-        }));
-    }
+    turn_away(&state, &ask, &body.value)?;
     let resource = ask.order_id.as_uuid();
     let request = Reserve {
         ask,
         actor: actor(&caller),
-    };
-    let Some(key) = key else {
-        let (reservation, replayed) = reserved(&state, request, &body.value).await?;
-        return Ok(created(&reservation, replayed));
     };
     let answered = detached("reserve", async move {
         let work = async {
@@ -71,6 +86,17 @@ pub(crate) async fn reserve(
     })
     .await?;
     Ok(idempotency::respond(answered))
+}
+
+/// What is surely sold out is refused without a look at the database.
+fn turn_away(state: &AppState, ask: &Ask, body: &ReserveDto) -> Result<(), ServiceError> {
+    let Some(shortages) = state.batcher.shortages(ask) else {
+        return Ok(());
+    };
+    state.meter.count(&ask.lines, false);
+    Err(refusal(Refused::Insufficient(shortages), |sku| {
+        field_of(sku, body)
+    }))
 }
 
 /// The reservation, and whether it stood before.

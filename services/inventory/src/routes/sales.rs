@@ -323,7 +323,8 @@ pub(crate) struct SaleViewDto {
     admitted: i64,
     /// Reserve requests of this sale that were refused, up to about a second ago.
     refused: i64,
-    admitted_per_second: i64,
+    /// Units that found buyers in the last second or so, less those that came back; at least 0.
+    sold_per_second: i64,
 }
 
 impl SaleViewDto {
@@ -340,7 +341,7 @@ impl SaleViewDto {
             waiting: counters.waiting,
             admitted: snapshot.admitted,
             refused: snapshot.refused,
-            admitted_per_second: view.admitted_per_second,
+            sold_per_second: view.sold_per_second,
         }
     }
 }

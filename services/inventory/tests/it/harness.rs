@@ -325,6 +325,7 @@ impl Shop {
             relay: RelayHandle::default(),
             admission,
             waiters: ferrocart_inventory::app::Waiters::default(),
+            reservations: ferrocart_inventory::cache::ReservationCache::off(),
             stock_low_threshold: -1,
         };
         let batcher = Batcher::start(settings, options, &tools, &mut background, &stop);

@@ -18,6 +18,7 @@ mod proxy;
 mod races;
 mod records;
 mod refusals;
+mod reservation_cache;
 mod sales;
 mod stock;
 mod waitlist;
