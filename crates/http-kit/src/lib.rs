@@ -5,6 +5,7 @@ mod auth;
 mod client;
 mod cursor;
 mod extract;
+mod failpoints;
 mod health;
 mod lifecycle;
 mod main_entry;

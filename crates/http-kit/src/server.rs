@@ -169,6 +169,7 @@ fn common_routes(config: &mut ServiceConfig) {
         .route("/health/ready", web::get().to(ready))
         .route("/metrics", web::get().to(metrics))
         .route("/openapi.json", web::get().to(openapi));
+    crate::failpoints::routes(config);
 }
 
 async fn live() -> HttpResponse {

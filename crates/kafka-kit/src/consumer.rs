@@ -2,11 +2,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ferrocart_contracts::Topic;
+use ferrocart_failpoint::{Pass, Site};
 use futures::FutureExt;
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -19,6 +21,7 @@ use crate::settings::KafkaSettings;
 const TRIES_MAX: u32 = 3;
 const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(5);
+const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where a group begins that has no offsets yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +187,13 @@ impl Consumer {
                 }
             }
         }
+        if ferrocart_failpoint::reach(Site::ConsumerApply.after())
+            .await
+            .is_err()
+        {
+            self.rewind(messages)?;
+            return Ok(true);
+        }
         for message in messages {
             self.store_offset(message);
         }
@@ -227,7 +237,7 @@ impl Consumer {
         let mut wait = WAIT_MIN;
         let mut rejections = 0;
         loop {
-            match handler.handle_batch(events).await {
+            match hand_over(handler, events).await {
                 Ok(()) => return Outcome::Applied,
                 Err(HandleError::Reject(error)) => {
                     rejections += 1;
@@ -266,6 +276,23 @@ impl Consumer {
             })
     }
 
+    /// Goes back to before the batch, as after a crash: the broker delivers it again.
+    fn rewind(&self, messages: &[BorrowedMessage<'_>]) -> anyhow::Result<()> {
+        let mut first = TopicPartitionList::new();
+        for message in messages.iter().rev() {
+            let (topic, partition) = (message.topic(), message.partition());
+            let offset = Offset::Offset(message.offset());
+            match first.find_partition(topic, partition) {
+                Some(mut earlier) => earlier.set_offset(offset)?,
+                None => first.add_partition_offset(topic, partition, offset)?,
+            }
+        }
+        self.member
+            .seek_partitions(first, SEEK_TIMEOUT)
+            .context("going back to the last batch")
+            .map(drop)
+    }
+
     fn store_offset(&self, message: &BorrowedMessage<'_>) {
         match self.member.store_offset_from_message(message) {
             Ok(()) => {}
@@ -283,6 +310,17 @@ impl std::fmt::Debug for Consumer {
         f.debug_struct("Consumer")
             .field("group", &self.group)
             .finish_non_exhaustive()
+    }
+}
+
+async fn hand_over(handler: &impl BatchHandler, events: &[Received]) -> Result<(), HandleError> {
+    let pass = ferrocart_failpoint::reach(Site::ConsumerApply.before())
+        .await
+        .map_err(|fault| HandleError::Wait(fault.into()))?;
+    handler.handle_batch(events).await?;
+    match pass {
+        Pass::Once => Ok(()),
+        Pass::Twice => handler.handle_batch(events).await,
     }
 }
 

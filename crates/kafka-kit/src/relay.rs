@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use ferrocart_failpoint::{Pass, Site};
 use ferrocart_pg_kit::outbox::{self, Pending};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
@@ -106,7 +107,13 @@ impl Relay {
             }
             let events: usize = pending.iter().map(|row| row.envelopes.len()).sum();
             metrics::gauge!("outbox_backlog").set(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
+            let pass = ferrocart_failpoint::reach(Site::RelayPublish.before()).await?;
             let (published, failure) = self.publish(&producer, &pending).await;
+            let again = ferrocart_failpoint::reach(Site::RelayPublish.after()).await?;
+            if [pass, again].contains(&Pass::Twice) {
+                // What was published is published again, as if its rows had not been deleted in time.
+                self.publish(&producer, &pending).await;
+            }
             outbox::remove(&mut connection, &published).await?;
             if let Some(failure) = failure {
                 if let Some((code, reason)) = producer.client().fatal_error() {

@@ -1,5 +1,7 @@
 use std::error::Error;
 
+use ferrocart_failpoint::Fault;
+
 /// What can go wrong in a store, with the operation that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -30,6 +32,16 @@ impl From<sqlx::Error> for StoreError {
         Self::Database {
             operation: "transaction",
             source,
+        }
+    }
+}
+
+/// Like a connection that is lost: whether the database did it is not known.
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        Self::Database {
+            operation: "failpoint",
+            source: sqlx::Error::Io(std::io::Error::other(fault)),
         }
     }
 }

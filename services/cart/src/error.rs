@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
+use ferrocart_failpoint::Fault;
 use ferrocart_http_kit::Problem;
 
 use crate::clients::LookUpError;
@@ -18,6 +19,13 @@ pub(crate) enum CartError {
     LookUp(#[from] LookUpError),
     #[error("the cart's total does not fit in 64 bits")]
     Total,
+}
+
+impl From<Fault> for CartError {
+    fn from(fault: Fault) -> Self {
+        tracing::error!(%fault, "a cart's change");
+        Problem::unavailable("the carts' store", Duration::from_secs(1)).into()
+    }
 }
 
 impl CartError {

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
+use ferrocart_failpoint::Fault;
 use ferrocart_http_kit::{CallError, FieldError, Problem};
 use ferrocart_pg_kit::StoreError;
 use ferrocart_types::{Money, OrderId, SkuId};
@@ -67,6 +68,12 @@ pub(crate) enum ServiceError {
     RefundRefused,
     #[error("the order was cancelled: the warehouse found no stock for it")]
     PickFailed,
+}
+
+impl From<Fault> for ServiceError {
+    fn from(fault: Fault) -> Self {
+        Self::Store(fault.into())
+    }
 }
 
 impl From<sqlx::Error> for ServiceError {

@@ -20,6 +20,5 @@ mod views;
 mod workers;
 
 pub use config::Settings;
-pub use domain::{Status, Step};
-pub use saga::{Point, Probe};
+pub use domain::Status;
 pub use startup::{Application, Order};

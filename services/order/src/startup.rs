@@ -4,6 +4,7 @@ use std::time::Duration;
 use actix_web::web;
 use anyhow::Context;
 use ferrocart_config::ConfigError;
+use ferrocart_failpoint::Failpoints;
 use ferrocart_http_kit::{
     Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, TokenVerifier,
 };
@@ -22,7 +23,7 @@ use crate::clients::Clients;
 use crate::config::{DEFAULTS, Settings};
 use crate::consumers::{Events, GROUP, TOPICS};
 use crate::openapi::ApiDoc;
-use crate::saga::{Driver, DriverParts, Endings, Probe};
+use crate::saga::{Driver, DriverParts, Endings};
 use crate::workers::{Housekeeping, Recovery};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -84,15 +85,15 @@ pub struct Application {
 
 impl Application {
     pub async fn build(settings: Settings, clock: SharedClock, ids: SharedIds) -> anyhow::Result<Self> {
-        Self::build_with_probe(settings, clock, ids, None).await
+        Self::build_with_failpoints(settings, clock, ids, Failpoints::of_process()).await
     }
 
     /// For tests that stop sagas in the middle.
-    pub async fn build_with_probe(
+    pub async fn build_with_failpoints(
         settings: Settings,
         clock: SharedClock,
         ids: SharedIds,
-        probe: Option<Arc<dyn Probe>>,
+        failpoints: Failpoints,
     ) -> anyhow::Result<Self> {
         let server = Server::bind(&settings.http)?;
         let verifier = TokenVerifier::load(Order::NAME, &settings.auth)?;
@@ -114,7 +115,7 @@ impl Application {
             owner: ids.next(),
             endings: Endings::new(),
             worker: Arc::clone(&wake_worker),
-            probe,
+            failpoints,
             cancel: stopping.clone(),
         });
         let app = App::new(AppParts {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
+use ferrocart_failpoint::Fault;
 use ferrocart_http_kit::Problem;
 use ferrocart_pg_kit::StoreError;
 use ferrocart_types::PaymentId;
@@ -48,6 +49,12 @@ pub enum PaymentError {
     Webhook(#[from] InvalidWebhook),
     #[error(transparent)]
     Problem(#[from] Problem),
+}
+
+impl From<Fault> for PaymentError {
+    fn from(fault: Fault) -> Self {
+        Self::Store(fault.into())
+    }
 }
 
 impl From<sqlx::Error> for PaymentError {

@@ -1,4 +1,5 @@
 use actix_web::{HttpResponse, web};
+use ferrocart_failpoint::{Site, around};
 use ferrocart_http_kit::{Json, Problem, ProblemBody};
 use ferrocart_types::OrderId;
 use garde::Validate;
@@ -39,10 +40,9 @@ pub(crate) async fn mark_checked_out(
     body: Json<CheckedOutRequest>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, CartError> {
-    let cart = state
-        .store
-        .mark_checked_out(cart_id(&path)?, body.value.order_id)
-        .await?;
+    let (id, order) = (cart_id(&path)?, body.value.order_id);
+    let mark = || async { Ok::<_, CartError>(state.store.mark_checked_out(id, order).await?) };
+    let cart = around(Site::CartMark, mark).await?;
     Ok(HttpResponse::Ok().json(state.body(cart)?))
 }
 

@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ferrocart_failpoint::{Pass, Site};
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
 use ferrocart_types::{OrderId, SkuId};
 use sqlx::postgres::PgConnectOptions;
@@ -34,7 +35,7 @@ pub(super) struct Ticket<Q, A> {
     pub(super) answer: oneshot::Sender<Result<A, BatchError>>,
 }
 
-type TicketOf<K> = Ticket<<K as BatchKind>::Request, <K as BatchKind>::Answer>;
+pub(super) type TicketOf<K> = Ticket<<K as BatchKind>::Request, <K as BatchKind>::Answer>;
 
 pub(super) enum Job {
     Reserve(Ticket<Reserve, Verdict>),
@@ -55,6 +56,11 @@ pub(super) trait BatchKind {
     const NAME: &'static str;
     type Request: Send + Sync;
     type Answer: Send;
+
+    /// Where a batch of such requests can be made to go wrong.
+    fn site(requests: &[TicketOf<Self>]) -> Option<Site>
+    where
+        Self: Sized;
 
     /// Counts an answer that is given.
     fn count(answer: &Self::Answer);
@@ -208,7 +214,7 @@ impl Lane {
             if batch.is_empty() {
                 continue;
             }
-            let error = match self.attempt::<K>(&batch, first).await {
+            let error = match self.attempt_or_fail::<K>(&batch, first).await {
                 Ok(answers) => {
                     answer_all::<K>(batch, answers);
                     continue;
@@ -251,6 +257,25 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// An attempt, between the failpoints of its kind. A batch that is carried out twice is decided anew the
+    /// second time, as one that is read back.
+    async fn attempt_or_fail<K: BatchKind>(
+        &mut self,
+        batch: &[TicketOf<K>],
+        first: bool,
+    ) -> Result<Vec<K::Answer>, StoreError> {
+        let Some(site) = K::site(batch).filter(|_| ferrocart_failpoint::COMPILED_IN) else {
+            return self.attempt::<K>(batch, first).await;
+        };
+        let before = ferrocart_failpoint::reach(site.before()).await?;
+        let answers = self.attempt::<K>(batch, first).await?;
+        let after = ferrocart_failpoint::reach(site.after()).await?;
+        if [before, after].contains(&Pass::Twice) {
+            return self.attempt::<K>(batch, false).await;
+        }
+        Ok(answers)
     }
 
     async fn attempt<K: BatchKind>(

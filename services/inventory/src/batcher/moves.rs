@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use ferrocart_failpoint::Site;
 use ferrocart_pg_kit::StoreError;
 use ferrocart_types::{OrderId, SkuId, Timestamp};
 use sqlx::PgConnection;
@@ -7,7 +8,7 @@ use sqlx::PgConnection;
 use crate::app::{Actor, Book};
 use crate::batcher::Tools;
 use crate::batcher::cache::StockCache;
-use crate::batcher::lane::{BatchKind, Decided};
+use crate::batcher::lane::{BatchKind, Decided, TicketOf};
 use crate::domain::{Command, Effect, Refusal, Reservation};
 use crate::store::{self, MovedRow, StockRow};
 
@@ -33,6 +34,17 @@ impl BatchKind for Moves {
     const NAME: &'static str = "move";
     type Request = Move;
     type Answer = Moved;
+
+    /// That of its first command that has one.
+    fn site(requests: &[TicketOf<Self>]) -> Option<Site> {
+        requests.iter().find_map(|ticket| match ticket.request.command {
+            Command::Confirm => Some(Site::InventoryConfirm),
+            Command::Release(_) | Command::Abandon(_) => Some(Site::InventoryRelease),
+            Command::Deduct => Some(Site::InventoryDeduct),
+            Command::Extend(_) => Some(Site::InventoryExtend),
+            Command::GiveBack | Command::Expire => None,
+        })
+    }
 
     fn count(answer: &Moved) {
         let outcome = match answer {

@@ -1,6 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
+use ferrocart_failpoint::Site;
 use ferrocart_pg_kit::StoreError;
 use ferrocart_types::{OrderId, SkuId, Timestamp, UserId};
 use metrics::Counter;
@@ -9,7 +10,7 @@ use sqlx::PgConnection;
 use crate::app::{Actor, Book};
 use crate::batcher::Tools;
 use crate::batcher::cache::StockCache;
-use crate::batcher::lane::{BatchKind, Decided};
+use crate::batcher::lane::{BatchKind, Decided, TicketOf};
 use crate::domain::{
     Ask, Counters, OutOfBounds, Refused, Reservation, SaleId, SaleRules, SaleTerms, Shortage, Verdict, grant,
 };
@@ -53,6 +54,10 @@ impl BatchKind for Reserves {
     const NAME: &'static str = "reserve";
     type Request = Reserve;
     type Answer = Verdict;
+
+    fn site(_: &[TicketOf<Self>]) -> Option<Site> {
+        Some(Site::InventoryReserve)
+    }
 
     fn count(verdict: &Verdict) {
         let outcome = match verdict {

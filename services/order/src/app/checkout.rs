@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use ferrocart_failpoint::{Site, around};
 use ferrocart_http_kit::{Caller, IdempotencyKey, Problem, Role};
 use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey, StoredResponse};
 use ferrocart_pg_kit::{StoreError, outbox, run_tx};
@@ -333,11 +334,13 @@ impl App {
             created_at: now,
         };
         let placed = (saga, order);
-        run_tx(&self.inner.pool, "checkout.begin", |conn| {
-            let (app, key, placed) = (self.clone(), request.request_key.clone(), placed.clone());
-            Box::pin(async move { app.begin_in(conn, &key, placed).await })
-        })
-        .await
+        let begin = || {
+            run_tx(&self.inner.pool, "checkout.begin", |conn| {
+                let (app, key, placed) = (self.clone(), request.request_key.clone(), placed.clone());
+                Box::pin(async move { app.begin_in(conn, &key, placed).await })
+            })
+        };
+        around(Site::OrderPlace, begin).await
     }
 
     async fn begin_in(

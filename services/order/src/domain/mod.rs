@@ -43,6 +43,6 @@ pub(crate) use cart::CartId;
 pub(crate) use order::{HistoryEntry, Line, Order, OrderParts, Shipment, State};
 pub(crate) use payment::{PaymentFact, PaymentStatus};
 pub(crate) use reason::CancelReason;
-pub use saga::Step;
+pub(crate) use saga::Step;
 pub(crate) use status::InvalidTransition;
 pub use status::Status;

@@ -25,7 +25,7 @@ words! {
 
 words! {
     /// One call to another service.
-    pub enum Step {
+    pub(crate) enum Step {
         Reserve = "RESERVE",
         Authorize = "AUTHORIZE",
         /// Confirm the reservation: it no longer expires.
@@ -42,7 +42,7 @@ words! {
 }
 
 impl Step {
-    pub const fn is_undo(self) -> bool {
+    pub(crate) const fn is_undo(self) -> bool {
         matches!(self, Self::Void | Self::Release)
     }
 }

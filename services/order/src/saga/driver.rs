@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferrocart_failpoint::Failpoints;
 use ferrocart_kafka_kit::RelayHandle;
 use ferrocart_pg_kit::idempotency::StoredResponse;
 use ferrocart_pg_kit::outbox::Publisher;
@@ -13,9 +14,9 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::perform::Performer;
+use super::perform::{Performer, Report};
 use super::record::Recorded;
-use super::{Endings, Point, Probe, SagaError};
+use super::{Endings, SagaError, sites};
 use crate::clients::Clients;
 use crate::config::SagaSettings;
 use crate::domain::Order;
@@ -41,7 +42,7 @@ pub(crate) struct DriverParts {
     pub(crate) endings: Endings,
     /// Wakes the recovery worker.
     pub(crate) worker: Arc<Notify>,
-    pub(crate) probe: Option<Arc<dyn Probe>>,
+    pub(crate) failpoints: Failpoints,
     /// When it is cancelled, sagas are handed to other replicas between two steps.
     pub(crate) cancel: CancellationToken,
 }
@@ -113,7 +114,6 @@ impl Driver {
                 sagas::give_up(&mut conn, &saga, self.inner.clock.now()).await?;
                 return Ok(None);
             }
-            self.probe(&order, Point::BeforeCall(saga.step))?;
             let performer = Performer {
                 clients: &self.inner.clients,
                 settings: &self.inner.settings,
@@ -121,10 +121,16 @@ impl Driver {
                 order: &order,
                 now: self.inner.clock.now(),
             };
-            let report = performer.perform().await?;
-            self.probe(&order, Point::AfterCall(saga.step))?;
+            let failpoints = &self.inner.failpoints;
+            let call = || performer.perform();
+            let report = match failpoints.around(sites::of_call(saga.step), call).await {
+                // A call touches no store: a failpoint's error, which stands for an answer that is lost.
+                Err(SagaError::Store(error)) => Report::lost(&error),
+                report => report?,
+            };
             tracing::debug!(saga.step = %saga.step, outcome = ?report.outcome, detail = report.detail, "saga step");
-            match self.record(&saga, &order, &report).await? {
+            let record = || self.record(&saga, &order, &report);
+            match failpoints.around(sites::of_record(saga.step), record).await? {
                 Recorded::Next { driven, after } => {
                     (saga, order) = *driven;
                     if !after.is_zero() {
@@ -138,18 +144,10 @@ impl Driver {
                 }
                 Recorded::Parked => return Ok(None),
                 Recorded::Ended(ended) => {
-                    self.probe(&ended.order, Point::AfterEnd)?;
                     tracing::info!(order.status = %ended.order.status(), end = ?ended.end, "saga ended");
                     return Ok(Some(*ended));
                 }
             }
-        }
-    }
-
-    fn probe(&self, order: &Order, point: Point) -> Result<(), SagaError> {
-        match &self.inner.probe {
-            Some(probe) if probe.reached(order.id.as_uuid(), point).is_break() => Err(SagaError::Stopped),
-            _ => Ok(()),
         }
     }
 

@@ -10,9 +10,10 @@ mod answer;
 mod driver;
 mod endings;
 mod perform;
-mod probe;
 mod record;
+mod sites;
 
+use ferrocart_failpoint::Fault;
 use ferrocart_pg_kit::StoreError;
 use ferrocart_types::MoneyError;
 
@@ -20,7 +21,6 @@ use crate::domain::InvalidTransition;
 
 pub(crate) use driver::{Driver, DriverParts};
 pub(crate) use endings::Endings;
-pub use probe::{Point, Probe};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SagaError {
@@ -29,8 +29,8 @@ pub(crate) enum SagaError {
     /// Another driver has taken the saga over.
     #[error("the saga is in other hands")]
     Fenced,
-    /// A test's probe has stopped the driver, as a crash would.
-    #[error("stopped by a probe")]
+    /// A test's failpoint has stopped the driver, as a crash would.
+    #[error("stopped by a failpoint")]
     Stopped,
     #[error("the saga and its order contradict each other: {0}")]
     Transition(#[from] InvalidTransition),
@@ -40,6 +40,16 @@ pub(crate) enum SagaError {
     Money(#[from] MoneyError),
     #[error("the answer cannot be written: {0}")]
     Answer(#[from] serde_json::Error),
+}
+
+impl From<Fault> for SagaError {
+    fn from(fault: Fault) -> Self {
+        if fault.is_death {
+            Self::Stopped
+        } else {
+            Self::Store(fault.into())
+        }
+    }
 }
 
 impl From<sqlx::Error> for SagaError {

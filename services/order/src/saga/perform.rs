@@ -46,11 +46,16 @@ impl Report {
         }
     }
 
-    fn unknown(error: &CallError) -> Self {
+    /// Nothing is known but why.
+    pub(super) fn lost(why: &impl ToString) -> Self {
         Self {
-            detail: Some(error.to_string()),
+            detail: Some(why.to_string()),
             ..Self::of(Outcome::Unknown)
         }
+    }
+
+    fn unknown(error: &CallError) -> Self {
+        Self::lost(error)
     }
 
     /// A call that gave no success: refused if that is certain, else unknown.

@@ -3,40 +3,48 @@
 use std::time::Duration;
 
 use ferrocart_contracts::Topic;
-use ferrocart_order::{Point, Step};
+use ferrocart_failpoint::{Point, Site};
 
 use crate::shop::{Shop, body, id_of, statuses};
 use crate::world::{Fault, fresh};
 
-fn points(steps: &[Step]) -> Vec<Point> {
-    let mut points: Vec<Point> = steps
+/// Before each step's call, after it, and when its outcome is written down.
+fn points(steps: &[(Site, Site)]) -> Vec<Point> {
+    let points = steps
         .iter()
-        .flat_map(|step| [Point::BeforeCall(*step), Point::AfterCall(*step)])
-        .collect();
-    points.push(Point::AfterEnd);
-    points
+        .flat_map(|(call, record)| [call.before(), call.after(), record.after()]);
+    points.collect()
 }
+
+const RESERVE: (Site, Site) = (Site::OrderReserve, Site::OrderReserveRecord);
+const AUTHORIZE: (Site, Site) = (Site::OrderAuthorize, Site::OrderAuthorizeRecord);
+const CONFIRM: (Site, Site) = (Site::OrderConfirm, Site::OrderConfirmRecord);
+const DEDUCT: (Site, Site) = (Site::OrderDeduct, Site::OrderDeductRecord);
+const CAPTURE: (Site, Site) = (Site::OrderCapture, Site::OrderCaptureRecord);
+const REFUND: (Site, Site) = (Site::OrderRefund, Site::OrderRefundRecord);
+const VOID: (Site, Site) = (Site::OrderVoid, Site::OrderVoidRecord);
+const RELEASE: (Site, Site) = (Site::OrderRelease, Site::OrderReleaseRecord);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_that_dies_anywhere_is_confirmed_by_the_worker() {
     let shop = Shop::open().await;
-    for point in points(&[Step::Reserve, Step::Authorize, Step::Confirm]) {
+    for point in points(&[RESERVE, AUTHORIZE, CONFIRM]) {
         let (buyer, sku) = shop.customer_with_cart();
         let key = fresh().to_string();
-        shop.probe.at(point);
+        shop.stop_at(point);
         let answer = buyer.checkout_with(&key, &body("pm_card_visa")).await;
-        assert!(shop.probe.has_stopped(), "{point:?} was not reached");
-        assert_eq!(answer.status, 201, "{point:?}: {}", answer.text);
+        assert!(shop.has_stopped_at(point), "{point} was not reached");
+        assert_eq!(answer.status, 201, "{point}: {}", answer.text);
         let id = id_of(&answer);
         assert_eq!(
             statuses(&answer.json),
             ["PLACED", "PAYMENT_PENDING", "CONFIRMED"],
-            "{point:?}"
+            "{point}"
         );
-        assert_eq!(shop.world.money_moves(&id, "authorize"), 1, "{point:?}");
-        assert_eq!(shop.world.available(sku), 9, "{point:?}");
+        assert_eq!(shop.world.money_moves(&id, "authorize"), 1, "{point}");
+        assert_eq!(shop.world.available(sku), 9, "{point}");
         let again = buyer.checkout_with(&key, &body("pm_card_visa")).await.expect(201);
-        assert_eq!(again.text, answer.text, "{point:?}");
+        assert_eq!(again.text, answer.text, "{point}");
     }
     assert_eq!(shop.unfinished_sagas().await, 0);
 }
@@ -44,30 +52,30 @@ async fn a_checkout_that_dies_anywhere_is_confirmed_by_the_worker() {
 #[tokio::test(flavor = "multi_thread")]
 async fn undoing_that_dies_anywhere_is_finished_by_the_worker() {
     let shop = Shop::open().await;
-    for point in points(&[Step::Release]) {
+    for point in points(&[RELEASE]) {
         let (buyer, sku) = shop.customer_with_cart();
-        shop.probe.at(point);
+        shop.stop_at(point);
         let answer = buyer
             .checkout("pm_declined")
             .await
             .expect_problem(402, "PAYMENT_DECLINED");
-        assert!(shop.probe.has_stopped(), "{point:?} was not reached");
+        assert!(shop.has_stopped_at(point), "{point} was not reached");
         assert_eq!(buyer.order(&id_of(&answer)).await["status"], "CANCELLED");
-        assert_eq!(shop.world.available(sku), 10, "{point:?}");
+        assert_eq!(shop.world.available(sku), 10, "{point}");
     }
-    for point in points(&[Step::Void, Step::Release]) {
+    for point in points(&[VOID, RELEASE]) {
         let (buyer, sku) = shop.customer_with_cart();
         shop.world.fail_always("confirm", Fault::Error);
-        shop.probe.at(point);
+        shop.stop_at(point);
         let answer = buyer
             .checkout("pm_card_visa")
             .await
             .expect_problem(409, "CHECKOUT_FAILED");
         shop.world.heal();
-        assert!(shop.probe.has_stopped(), "{point:?} was not reached");
+        assert!(shop.has_stopped_at(point), "{point} was not reached");
         let id = id_of(&answer);
-        assert_eq!(shop.world.money_moves(&id, "void"), 1, "{point:?}");
-        assert_eq!(shop.world.available(sku), 10, "{point:?}");
+        assert_eq!(shop.world.money_moves(&id, "void"), 1, "{point}");
+        assert_eq!(shop.world.available(sku), 10, "{point}");
     }
     assert_eq!(shop.unfinished_sagas().await, 0);
 }
@@ -77,30 +85,30 @@ async fn shipping_cancelling_and_refunding_survive_death_at_every_step() {
     let shop = Shop::open().await;
     let warehouse = shop.staff(ferrocart_http_kit::Role::Warehouse);
     let support = shop.staff(ferrocart_http_kit::Role::Support);
-    for point in points(&[Step::Deduct, Step::Capture]) {
+    for point in points(&[DEDUCT, CAPTURE]) {
         let (_, _, id) = shop.confirmed().await;
-        shop.probe.at(point);
+        shop.stop_at(point);
         let shipped = warehouse
             .put(&format!("/v1/orders/{id}/ship"), serde_json::json!({}))
             .await
             .expect(200);
-        assert!(shop.probe.has_stopped(), "{point:?} was not reached");
+        assert!(shop.has_stopped_at(point), "{point} was not reached");
         assert_eq!(shipped.json["status"], "SHIPPED");
-        assert_eq!(shop.world.money_moves(&id, "capture"), 1, "{point:?}");
+        assert_eq!(shop.world.money_moves(&id, "capture"), 1, "{point}");
     }
-    for point in points(&[Step::Void, Step::Release]) {
+    for point in points(&[VOID, RELEASE]) {
         let (buyer, sku, id) = shop.confirmed().await;
-        shop.probe.at(point);
+        shop.stop_at(point);
         buyer
             .api
             .put(&format!("/v1/orders/{id}/cancel"), ())
             .await
             .expect(200);
-        assert!(shop.probe.has_stopped(), "{point:?} was not reached");
-        assert_eq!(shop.world.money_moves(&id, "void"), 1, "{point:?}");
-        assert_eq!(shop.world.available(sku), 10, "{point:?}");
+        assert!(shop.has_stopped_at(point), "{point} was not reached");
+        assert_eq!(shop.world.money_moves(&id, "void"), 1, "{point}");
+        assert_eq!(shop.world.available(sku), 10, "{point}");
     }
-    for point in points(&[Step::Refund]) {
+    for point in points(&[REFUND]) {
         let (_, _, id) = shop.confirmed().await;
         warehouse
             .put(&format!("/v1/orders/{id}/ship"), serde_json::json!({}))
@@ -110,13 +118,13 @@ async fn shipping_cancelling_and_refunding_survive_death_at_every_step() {
             .put(&format!("/v1/orders/{id}/deliver"), ())
             .await
             .expect(200);
-        shop.probe.at(point);
+        shop.stop_at(point);
         support
             .put(&format!("/v1/orders/{id}/refund"), serde_json::json!({}))
             .await
             .expect(200);
-        assert!(shop.probe.has_stopped(), "{point:?} was not reached");
-        assert_eq!(shop.world.money_moves(&id, "refund"), 1, "{point:?}");
+        assert!(shop.has_stopped_at(point), "{point} was not reached");
+        assert_eq!(shop.world.money_moves(&id, "refund"), 1, "{point}");
     }
     assert_eq!(shop.unfinished_sagas().await, 0);
 }
@@ -126,7 +134,7 @@ async fn another_replica_goes_on_in_the_same_trace() {
     // This process never recovers anything: it looks once an hour.
     let shop = Shop::open_with_kafka(|settings| settings.saga.saga_poll_ms = 3_600_000).await;
     let (buyer, _) = shop.customer_with_cart();
-    shop.probe.at(Point::BeforeCall(Step::Confirm));
+    shop.stop_at(Site::OrderConfirm.before());
     shop.replica(|settings| settings.saga.saga_poll_ms = 50).await;
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let traceparent = format!("00-{trace}-b7ad6b7169203331-01");

@@ -1,6 +1,6 @@
 //! Orders that are made from holds, paid at once or later.
 
-use ferrocart_order::{Point, Step};
+use ferrocart_failpoint::Site;
 use ferrocart_test_kit::{Answer, eventually};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -150,18 +150,23 @@ async fn foreign_expired_released_and_unknown_holds_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redemption_that_dies_anywhere_is_confirmed_by_the_worker() {
     let shop = Shop::open().await;
-    for step in [Step::Reserve, Step::Authorize, Step::Confirm] {
-        for point in [Point::BeforeCall(step), Point::AfterCall(step), Point::AfterEnd] {
+    for site in [
+        Site::OrderReserve,
+        Site::OrderAuthorize,
+        Site::OrderConfirm,
+        Site::OrderConfirmRecord,
+    ] {
+        for point in [site.before(), site.after()] {
             let buyer = shop.customer();
             let (sku, hold) = shop.hold(&buyer);
-            shop.probe.at(point);
+            shop.stop_at(point);
             let answer = buyer
                 .redeem(&fresh().to_string(), &hold, Some("pm_card_visa"))
                 .await;
-            assert!(shop.probe.has_stopped(), "{point:?} was not reached");
-            assert_eq!(answer.status, 201, "{point:?}: {}", answer.text);
-            assert_eq!(shop.world.money_moves(&hold, "authorize"), 1, "{point:?}");
-            assert_eq!(shop.world.available(sku), 8, "{point:?}");
+            assert!(shop.has_stopped_at(point), "{point} was not reached");
+            assert_eq!(answer.status, 201, "{point}: {}", answer.text);
+            assert_eq!(shop.world.money_moves(&hold, "authorize"), 1, "{point}");
+            assert_eq!(shop.world.available(sku), 8, "{point}");
         }
     }
     assert_eq!(shop.unfinished_sagas().await, 0);

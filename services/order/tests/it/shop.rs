@@ -1,11 +1,11 @@
 //! The service under test with its stores, its neighbours and its buyers.
 
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use ferrocart_config::ExposeSecret;
+use ferrocart_failpoint::{Action, Failpoints, Plan, Point};
 use ferrocart_http_kit::Role;
-use ferrocart_order::{Application, Point, Probe, Settings};
+use ferrocart_order::{Application, Settings};
 use ferrocart_test_kit::{Answer, Api, TestEnv, eventually};
 use ferrocart_types::{SystemClock, SystemIds};
 use serde_json::{Value, json};
@@ -16,38 +16,11 @@ use uuid::Uuid;
 
 use crate::world::{World, fresh};
 
-/// Stops a driver dead at one point, once.
-#[derive(Default)]
-pub(crate) struct StopOnce {
-    point: Mutex<Option<Point>>,
-}
-
-impl StopOnce {
-    pub(crate) fn at(&self, point: Point) {
-        *self.point.lock().unwrap() = Some(point);
-    }
-
-    pub(crate) fn has_stopped(&self) -> bool {
-        self.point.lock().unwrap().is_none()
-    }
-}
-
-impl Probe for StopOnce {
-    fn reached(&self, _order_id: Uuid, point: Point) -> ControlFlow<()> {
-        let mut wanted = self.point.lock().unwrap();
-        if *wanted == Some(point) {
-            *wanted = None;
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-}
-
 pub(crate) struct Shop {
     pub(crate) env: TestEnv,
     pub(crate) world: World,
     pub(crate) api: Api,
-    pub(crate) probe: Arc<StopOnce>,
+    failpoints: Failpoints,
     pub(crate) pool: PgPool,
     settings: Settings,
     cancel: CancellationToken,
@@ -90,9 +63,9 @@ impl Shop {
         let world = World::start();
         let mut settings = settings(&env, &world);
         change(&mut settings);
-        let probe = Arc::new(StopOnce::default());
+        let failpoints = Failpoints::seeded(0);
         let cancel = CancellationToken::new();
-        let (port, serving) = serve(settings.clone(), Some(Arc::clone(&probe)), &cancel).await;
+        let (port, serving) = serve(settings.clone(), failpoints.clone(), &cancel).await;
         let pool = PgPool::connect(env.pg.database_url.expose_secret())
             .await
             .unwrap();
@@ -100,7 +73,7 @@ impl Shop {
             env,
             world,
             api: Api::new(port),
-            probe,
+            failpoints,
             pool,
             settings,
             cancel,
@@ -108,11 +81,20 @@ impl Shop {
         }
     }
 
+    /// Lets the next driver that comes there stop dead, as `kill -9` would.
+    pub(crate) fn stop_at(&self, point: Point) {
+        self.failpoints.arm(Plan::once(point, Action::Stop));
+    }
+
+    pub(crate) fn has_stopped_at(&self, point: Point) -> bool {
+        !self.failpoints.is_armed(point)
+    }
+
     /// Another process of the same service, on the same database.
     pub(crate) async fn replica(&self, change: impl FnOnce(&mut Settings)) -> Api {
         let mut settings = self.settings.clone();
         change(&mut settings);
-        Api::new(serve(settings, None, &self.cancel).await.0)
+        Api::new(serve(settings, Failpoints::seeded(0), &self.cancel).await.0)
     }
 
     pub(crate) fn customer(&self) -> Buyer {
@@ -275,12 +257,11 @@ fn settings(env: &TestEnv, world: &World) -> Settings {
 
 async fn serve(
     settings: Settings,
-    probe: Option<Arc<StopOnce>>,
+    failpoints: Failpoints,
     cancel: &CancellationToken,
 ) -> (u16, JoinHandle<anyhow::Result<()>>) {
-    let probe = probe.map(|probe| -> Arc<dyn Probe> { probe });
     let application =
-        Application::build_with_probe(settings, Arc::new(SystemClock), Arc::new(SystemIds), probe)
+        Application::build_with_failpoints(settings, Arc::new(SystemClock), Arc::new(SystemIds), failpoints)
             .await
             .unwrap();
     let port = application.port().unwrap();

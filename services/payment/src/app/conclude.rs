@@ -2,11 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use ferrocart_failpoint::around;
 use ferrocart_pg_kit::run_tx;
 use sqlx::PgConnection;
 
 use super::drive::{Driven, Settled};
-use super::{Payments, events};
+use super::{Payments, events, sites};
 use crate::domain::{OpenOperation, OperationKind, OperationState, Payment, Seen, Status};
 use crate::error::PaymentError;
 use crate::provider::Intent;
@@ -34,19 +35,27 @@ impl Payments {
         before: &Payment,
         outcome: Outcome,
     ) -> Result<Driven, PaymentError> {
-        let settled = match self.write_down_at_once(operation, before, &outcome).await? {
-            Some(settled) => settled,
-            // The payment has moved on, or nothing is new: the row decides.
-            None => {
-                run_tx(&self.pool, "operation_conclude", |conn| {
-                    let (this, operation, outcome) = (Arc::clone(self), operation.clone(), outcome.clone());
-                    Box::pin(async move { this.write_down(conn, &operation, outcome).await })
-                })
-                .await?
-            }
-        };
+        let record = || self.record(operation, before, &outcome);
+        let settled = around(sites::of_record(operation.kind), record).await?;
         self.relay.poke();
         Ok(Driven::Settled(settled))
+    }
+
+    async fn record(
+        self: &Arc<Self>,
+        operation: &OpenOperation,
+        before: &Payment,
+        outcome: &Outcome,
+    ) -> Result<Settled, PaymentError> {
+        if let Some(settled) = self.write_down_at_once(operation, before, outcome).await? {
+            return Ok(settled);
+        }
+        // The payment has moved on, or nothing is new: the row decides.
+        run_tx(&self.pool, "operation_conclude", |conn| {
+            let (this, operation, outcome) = (Arc::clone(self), operation.clone(), outcome.clone());
+            Box::pin(async move { this.write_down(conn, &operation, outcome).await })
+        })
+        .await
     }
 
     /// In one statement, if the payment still stands as it was read.

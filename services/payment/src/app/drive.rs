@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use ferrocart_failpoint::around;
 use uuid::Uuid;
 
 use super::conclude::Outcome;
-use super::{POLL, Payments};
+use super::{POLL, Payments, sites};
 use crate::domain::{IntentId, OpenOperation, OperationKind, OperationState, Payment, Seen};
 use crate::error::PaymentError;
 use crate::provider::{Intent, ProviderError, Refund};
@@ -126,7 +127,8 @@ impl Payments {
         payment: Payment,
         at_most: Duration,
     ) -> Result<Driven, PaymentError> {
-        let asked = tokio::time::timeout(at_most + POLL, self.ask(operation, &payment)).await;
+        let ask = around(sites::of_call(operation.kind), || self.ask(operation, &payment));
+        let asked = tokio::time::timeout(at_most + POLL, ask).await;
         let unknown = |reason: &str| ProviderError::Unknown {
             reason: reason.to_owned(),
         };

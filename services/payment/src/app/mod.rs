@@ -13,6 +13,7 @@ mod drive;
 mod events;
 mod recover;
 mod refund;
+mod sites;
 mod void;
 mod webhook;
 

@@ -9,6 +9,7 @@ mod wire;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ferrocart_failpoint::Fault;
 use ferrocart_types::{Money, OrderId, PaymentId};
 use uuid::Uuid;
 
@@ -44,6 +45,15 @@ pub enum ProviderError {
     /// A definite no.
     #[error("the provider refused: {code}")]
     Refused { code: String },
+}
+
+/// A failpoint's, which stands for an answer that is lost.
+impl From<Fault> for ProviderError {
+    fn from(fault: Fault) -> Self {
+        Self::Unknown {
+            reason: fault.to_string(),
+        }
+    }
 }
 
 /// A part or the whole of what was captured, to go back.
