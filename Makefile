@@ -61,6 +61,12 @@ audit: ## Check the promises of the running platform against all that it has wri
 	@cargo build --release -p ferrocart-audit
 	@target/release/ferrocart-audit --stack $(FOLDER) $(ARGS)
 
+.PHONY: chaos
+chaos: setup ## Break every step in every way and audit what is left (ARGS="--quick", "--only order.void", "--storm")
+	@echo "chaos: building with failpoints, which optimized builds do not have"
+	@cargo build $(foreach name,psp-sandbox chaos $(SERVICES),-p ferrocart-$(name)) --bins
+	@target/debug/ferrocart-chaos $(ARGS)
+
 .PHONY: lint
 lint: ## Check formatting, architecture and generated code, and run clippy without mercy
 	@cargo fmt --all --check
