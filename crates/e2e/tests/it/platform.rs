@@ -43,6 +43,16 @@ impl Platform {
         self.api.with_token(token["access_token"].as_str().unwrap())
     }
 
+    /// A new customer's client.
+    pub(crate) async fn as_customer(&self) -> Api {
+        let (email, password) = (format!("{}@example.com", fresh()), fresh());
+        let account = json!({ "email": email, "password": password, "name": "Ada Lovelace" });
+        self.api.post("/v1/users", account).await.expect_ok();
+        let login = json!({ "email": email, "password": password });
+        let token = self.api.post("/v1/auth/token", login).await.expect_ok();
+        self.api.with_token(token["access_token"].as_str().unwrap())
+    }
+
     /// A new product with one variant and so many units of it; answers the SKU's id.
     pub(crate) async fn product_with_stock(&self, handle: &str, on_hand: i64) -> String {
         let merchant = self.as_role("merchant").await;
