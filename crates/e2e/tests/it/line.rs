@@ -10,7 +10,7 @@ use crate::platform::{ExpectOk, Platform, address, fresh};
 
 const UNITS: usize = 2;
 const WAITING: usize = 5;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Asks until there is an answer that is no excuse, as a careful client does: with the same key.
 async fn insist<F: Future<Output = Answer>>(ask: impl Fn() -> F) -> Answer {
