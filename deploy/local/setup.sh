@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes this machine able to build and run Ferrocart: system packages, the Rust toolchain's version, the
-# broker's jars. Safe to run at any time; what is present is left alone.
+# broker's jars, and where there is Go the payment provider's own mock server. Safe to run at any time; what is present is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PATH="$HOME/.cargo/bin:$PATH"
@@ -8,8 +8,10 @@ PATH="$HOME/.cargo/bin:$PATH"
 readonly JAVA_MIN=17 POSTGRES_MIN=15
 RUST_MIN=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
 KAFKA_VERSION=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' deploy/local/kafka/pom.xml)
-readonly RUST_MIN KAFKA_VERSION
+STRIPE_MOCK_VERSION=$(<deploy/local/stripe-mock.version)
+readonly RUST_MIN KAFKA_VERSION STRIPE_MOCK_VERSION
 readonly KAFKA_FOLDER=".ferrocart/kafka-$KAFKA_VERSION"
+readonly STRIPE_MOCK_FOLDER=".ferrocart/stripe-mock-$STRIPE_MOCK_VERSION"
 
 say() { printf 'setup: %s\n' "$*"; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -160,6 +162,27 @@ fetch_kafka() {
     trap - EXIT
 }
 
+# Stripe's mock server, and the description of Stripe's API that comes with it: tests hold the payment service
+# and the sandbox against them. Without them these tests say that they are skipped; nothing else needs them.
+fetch_stripe_mock() {
+    local module="github.com/stripe/stripe-mock@v$STRIPE_MOCK_VERSION" fresh
+    if ! has go; then
+        say "no Go: the checks against Stripe's own mock server are skipped (install Go to have them)"
+        return 0
+    fi
+    say "building Stripe's mock server $STRIPE_MOCK_VERSION"
+    fresh=$(mktemp -d ".ferrocart/stripe-mock.XXXXXX")
+    if (cd "$fresh" && GOBIN="$PWD" GOWORK=off go install "$module" </dev/null) &&
+        install -m 644 "$(go env GOMODCACHE)/$module/embedded/openapi/spec3.json" "$fresh/spec3.json"; then
+        chmod 755 "$fresh"
+        # Someone else may have been quicker.
+        [ -e "$STRIPE_MOCK_FOLDER" ] || mv "$fresh" "$STRIPE_MOCK_FOLDER"
+    else
+        say "Stripe's mock server could not be had: the checks against it are skipped"
+    fi
+    rm -rf "$fresh"
+}
+
 missing=$(missing_packages)
 if [ -n "$missing" ]; then
     # shellcheck disable=SC2086 # package names, one word each
@@ -170,4 +193,8 @@ if [ -n "$missing" ]; then
 fi
 check_rust
 if [ -z "${KAFKA_BROKERS:-}" ] && ! has_kafka_jars; then fetch_kafka; fi
+if [ ! -e "$STRIPE_MOCK_FOLDER/spec3.json" ]; then
+    mkdir -p .ferrocart
+    fetch_stripe_mock
+fi
 say "everything is there"

@@ -19,6 +19,7 @@
 //! | `GET /v1/events`, `/v1/events/{id}` | `type`; the last 100,000 |
 //! | `GET`, `POST /sandbox/3ds/{intent}` | the bank's page: `result=approve` or `result=refuse`, without a key |
 //! | `GET`, `POST /sandbox/faults` | JSON `{latency_ms, fail_next: {count, status}, hang, drop_next, drop_every, webhooks_paused}` |
+//! | `POST /sandbox/tamper` | JSON `{intent, with: {amount, captured}}`: falsifies the ledger, for those who look for it |
 //! | `GET /sandbox/ledger` | all intents, charges and refunds, one JSON object a line |
 //!
 //! `Idempotency-Key` works as Stripe's: the first answer (declines and refused moves too, invalid

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use ferrocart_config::{ConfigError, ExposeSecret, SecretString};
 use ferrocart_http_kit::{AuthSettings, HttpSettings};
 use ferrocart_kafka_kit::KafkaSettings;
@@ -7,7 +8,7 @@ use ferrocart_pg_kit::PgSettings;
 use ferrocart_telemetry::TelemetrySettings;
 use serde::Deserialize;
 
-use crate::app::Patience;
+use crate::app::{Patience, Schedule};
 use crate::provider::{BreakerSettings, StripeSettings};
 
 /// Documented, with units, in `config.default.toml`.
@@ -25,7 +26,26 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     #[serde(flatten)]
     pub psp: PspSettings,
+    #[serde(flatten)]
+    pub reconciliation: ReconciliationSettings,
     pub recovery_interval_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct ReconciliationSettings {
+    pub reconciliation_interval_ms: u64,
+    pub reconciliation_window_hours: u32,
+    pub reconciliation_pause_ms: u64,
+}
+
+impl ReconciliationSettings {
+    pub(crate) fn schedule(self) -> Schedule {
+        Schedule {
+            every: Duration::from_millis(self.reconciliation_interval_ms),
+            window: TimeDelta::hours(self.reconciliation_window_hours.into()),
+            pause: Duration::from_millis(self.reconciliation_pause_ms),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -69,7 +89,7 @@ impl PspSettings {
 
 /// Refuses values that make no sense.
 pub fn validate(settings: &Settings) -> Result<(), ConfigError> {
-    let psp = &settings.psp;
+    let (psp, reconciliation) = (&settings.psp, &settings.reconciliation);
     // An empty secret would let anybody sign.
     for (key, secret) in [
         ("psp_api_key", &psp.psp_api_key),
@@ -102,6 +122,21 @@ pub fn validate(settings: &Settings) -> Result<(), ConfigError> {
             10_000,
         ),
         ("recovery_interval_ms", settings.recovery_interval_ms, 60_000),
+        (
+            "reconciliation_interval_ms",
+            reconciliation.reconciliation_interval_ms,
+            7 * 86_400_000,
+        ),
+        (
+            "reconciliation_window_hours",
+            u64::from(reconciliation.reconciliation_window_hours),
+            24 * 400,
+        ),
+        (
+            "reconciliation_pause_ms",
+            reconciliation.reconciliation_pause_ms,
+            60_000,
+        ),
     ];
     for (key, value, at_most) in bounded {
         if !(1..=at_most).contains(&value) {

@@ -43,6 +43,8 @@ pub enum PaymentError {
     ProviderUnavailable { retry_after: Duration },
     #[error("another operation of this payment is under way")]
     Busy,
+    #[error("a reconciliation is under way")]
+    Reconciling,
     #[error(transparent)]
     Diverged(#[from] Divergence),
     #[error(transparent)]
@@ -133,6 +135,8 @@ impl PaymentError {
                 "the payment, for which something else is under way,",
                 Duration::from_secs(1),
             ),
+            Self::Reconciling => Problem::conflict("RECONCILIATION_RUNNING", self.to_string())
+                .retry_after(Duration::from_secs(5)),
             Self::Webhook(error) => {
                 tracing::warn!(error = %error, "a webhook was refused");
                 Problem::bad_request("INVALID_WEBHOOK", error.to_string())

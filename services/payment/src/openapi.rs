@@ -12,6 +12,8 @@ use crate::routes;
     paths(
         routes::get::get_payment,
         routes::webhook::webhook,
+        routes::reconciliation::report,
+        routes::reconciliation::start,
         routes::internal::authorize,
         routes::internal::by_order,
         routes::internal::capture,

@@ -86,6 +86,7 @@ impl Application {
             relay: relay.handle(),
             patience: settings.psp.patience(),
             to_recover: Notify::new(),
+            to_reconcile: Notify::new(),
             pool,
             clock,
             ids,
@@ -187,7 +188,15 @@ async fn background(
     };
     tasks.spawn("order-events", consume(handler, kafka, cancel.clone()));
     let interval = Duration::from_millis(settings.recovery_interval_ms);
-    tasks.spawn("recovery", workers::run(payments, interval, cancel.clone()));
+    tasks.spawn(
+        "recovery",
+        workers::recover(Arc::clone(&payments), interval, cancel.clone()),
+    );
+    let schedule = settings.reconciliation.schedule();
+    tasks.spawn(
+        "reconciliation",
+        workers::reconcile(payments, schedule, cancel.clone()),
+    );
     tasks.run(cancel).await
 }
 

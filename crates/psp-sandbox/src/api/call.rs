@@ -2,10 +2,12 @@
 
 use super::error::ApiError;
 use super::form::Form;
-use crate::domain::intent::{CancelReason, CaptureMethod};
+use crate::domain::charge::{Charge, ChargeState};
+use crate::domain::intent::{CancelReason, CaptureMethod, Intent, IntentState};
 use crate::domain::method::Method;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::refund::RefundReason;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 const LIMIT_MAX: i64 = 100;
@@ -37,6 +39,11 @@ pub(crate) enum Write {
     Expire {
         id: String,
     },
+    /// Something that no provider should do, for those who look for it.
+    Tamper {
+        id: String,
+        with: Tampering,
+    },
 }
 
 #[derive(Debug)]
@@ -65,6 +72,37 @@ pub(crate) struct CreateRefund {
     pub(crate) amount: Option<Amount>,
     pub(crate) reason: Option<RefundReason>,
     pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// `POST /sandbox/tamper`: what is given is set in the ledger, without an event.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tampering {
+    /// What the intent is over.
+    amount: Option<Amount>,
+    /// What was captured of it.
+    captured: Option<Amount>,
+}
+
+impl Tampering {
+    pub(crate) fn apply(&self, intent: &mut Intent, charge: Option<&mut Charge>) {
+        if let Some(amount) = self.amount {
+            intent.amount = amount;
+        }
+        if let Some(received) = self.captured {
+            intent.state = IntentState::Succeeded { received };
+        }
+        let Some(charge) = charge else { return };
+        if let Some(amount) = self.amount {
+            charge.amount = amount;
+        }
+        if let Some(captured) = self.captured {
+            charge.state = ChargeState::Captured {
+                captured,
+                refunded: charge.refunded(),
+            };
+        }
+    }
 }
 
 #[derive(Debug)]

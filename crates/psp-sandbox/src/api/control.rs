@@ -1,5 +1,6 @@
 //! `/sandbox`: faults on demand, and the ledger for those who check it.
 
+use super::call::{Tampering, Write};
 use super::error::ApiError;
 use super::{App, problem};
 use crate::faults::Change;
@@ -7,6 +8,7 @@ use crate::ledger::Ledger;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures::stream;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -39,6 +41,26 @@ pub(crate) async fn change_faults(request: HttpRequest, body: Bytes, app: web::D
             tracing::info!(faults = ?app.faults.state(), "faults changed");
             state(&app)
         }
+        Err(error) => problem(&error),
+    }
+}
+
+/// The intent, and what is to be set in its books.
+#[derive(Debug, Deserialize)]
+struct Tamper {
+    intent: String,
+    with: Tampering,
+}
+
+pub(crate) async fn tamper(request: HttpRequest, body: Bytes, app: web::Data<App>) -> HttpResponse {
+    let tampered = app.authenticate(request.headers()).and_then(|()| {
+        let Tamper { intent, with } = serde_json::from_slice(&body)
+            .map_err(|error| ApiError::malformed(&format!("Not a tampering: {error}")))?;
+        app.ledger
+            .begin(Write::Tamper { id: intent, with }, None, false, "tamper")
+    });
+    match tampered {
+        Ok(_) => HttpResponse::NoContent().finish(),
         Err(error) => problem(&error),
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route("/sandbox/faults", web::get().to(control::faults))
         .route("/sandbox/faults", web::post().to(control::change_faults))
         .route("/sandbox/ledger", web::get().to(control::ledger))
+        .route("/sandbox/tamper", web::post().to(control::tamper))
         .route("/sandbox/3ds/{id}", web::get().to(three_ds::page))
         .route("/sandbox/3ds/{id}", web::post().to(three_ds::decide))
         .default_service(web::to(stripe::serve));

@@ -100,12 +100,7 @@ impl Viewer {
             ChargeState::Failed { decline } => Some(decline),
             _ => None,
         };
-        let capture_before = match charge.state {
-            ChargeState::Authorized { capture_before } => Some(capture_before),
-            _ => None,
-        };
         let (captured, refunded) = (charge.captured(), charge.returned());
-        let profile = charge.method.profile();
         json!({
             "id": charge.id,
             "object": "charge",
@@ -131,13 +126,7 @@ impl Viewer {
             "payment_method": charge.method.id(),
             "payment_method_details": {
                 "type": "card",
-                "card": {
-                    "brand": profile.brand,
-                    "last4": profile.last4,
-                    "country": "US",
-                    "funding": "credit",
-                    "capture_before": capture_before,
-                },
+                "card": card(charge),
             },
             "refunded": refunded == charge.amount.minor(),
             "status": if failure.is_some() { "failed" } else { "succeeded" },
@@ -161,14 +150,38 @@ impl Viewer {
     }
 }
 
+fn card(charge: &Charge) -> Value {
+    let profile = charge.method.profile();
+    let mut card = json!({
+        "brand": profile.brand,
+        "last4": profile.last4,
+        "country": "US",
+        "funding": "credit",
+        "exp_month": 12,
+        "exp_year": 2040,
+    });
+    if let (ChargeState::Authorized { capture_before }, Some(card)) = (&charge.state, card.as_object_mut()) {
+        card.insert("capture_before".to_owned(), json!(capture_before));
+    }
+    card
+}
+
 fn payment_error(decline: Decline, intent: &Intent) -> Value {
-    json!({
+    let mut error = json!({
         "type": if decline == Decline::AuthenticationFailed { "invalid_request_error" } else { "card_error" },
         "code": decline.code(),
-        "decline_code": decline.decline_code(),
         "message": decline.message(),
-        "charge": intent.latest_charge,
-    })
+    });
+    // Left out where there is none: Stripe never says null here.
+    if let Some(error) = error.as_object_mut() {
+        if let Some(code) = decline.decline_code() {
+            error.insert("decline_code".to_owned(), json!(code));
+        }
+        if let Some(charge) = &intent.latest_charge {
+            error.insert("charge".to_owned(), json!(charge));
+        }
+    }
+    error
 }
 
 /// Where an event comes from: Stripe's `request` field.

@@ -55,7 +55,6 @@ impl Charge {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn refunded(&self) -> i64 {
         match self.state {
             ChargeState::Captured { refunded, .. } => refunded,

@@ -104,6 +104,14 @@ impl<'t> Draft<'t> {
                 let intent = self.intent(&id)?;
                 self.expire(&intent)
             }
+            Write::Tamper { id, with } => {
+                let mut intent = self.intent(&id)?;
+                let mut charge = self.charge_of(&intent).ok();
+                with.apply(&mut intent, charge.as_mut());
+                let verdict = self.answer(intent, charge.as_ref(), Manner::Prompt);
+                self.record.charges.extend(charge);
+                Ok(verdict)
+            }
         }
     }
 

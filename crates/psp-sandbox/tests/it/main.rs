@@ -9,4 +9,5 @@ mod durability;
 mod idempotency;
 mod methods;
 mod payments;
+mod spec;
 mod webhooks;

@@ -312,6 +312,8 @@ pub(crate) static RULES: &[Rule] = &[
     // Payment.
     post("/v1/payments/webhook", Payment, Who::Unchecked).class(Class::Webhook),
     get("/v1/payments/{payment_id}", Payment, LoggedIn),
+    get("/v1/admin/payments/reconciliation", Payment, SUPPORT),
+    post("/v1/admin/payments/reconciliation", Payment, ADMIN),
     // Notification.
     get("/v1/notifications", Notification, LoggedIn),
     get("/v1/notifications/preferences", Notification, LoggedIn),

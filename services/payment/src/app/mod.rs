@@ -11,6 +11,7 @@ mod capture;
 mod conclude;
 mod drive;
 mod events;
+mod reconcile;
 mod recover;
 mod refund;
 mod sites;
@@ -37,6 +38,7 @@ use crate::store::payments::{self, By};
 
 use drive::Settled;
 
+pub use reconcile::Schedule;
 pub use void::{GROUP, Voided};
 pub use webhook::Taken;
 
@@ -64,6 +66,8 @@ pub struct Payments {
     pub patience: Patience,
     /// Wakes the recovery worker.
     pub to_recover: Notify,
+    /// Wakes the reconciliation.
+    pub to_reconcile: Notify,
 }
 
 /// What a request came to.

@@ -30,7 +30,33 @@ impl Payments {
         futures::stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |operation| self.resume(operation))
             .await;
-        Ok(found + self.void_requested().await?)
+        Ok(found + self.void_requested().await? + self.void_expired().await?)
+    }
+
+    /// Voids what was held and not captured in time: the provider refuses to capture it by now, and the
+    /// order must hear of it. From then on the wish to void stands, whatever becomes of the first try.
+    async fn void_expired(self: &Arc<Self>) -> Result<usize, PaymentError> {
+        if self.provider.closed_for().is_some() {
+            return Ok(0);
+        }
+        let mut conn = self.pool.acquire().await?;
+        let orders = payments::expired(&mut conn, self.clock.now(), BATCH_MAX).await?;
+        drop(conn);
+        let found = orders.len();
+        futures::stream::iter(orders)
+            .for_each_concurrent(CONCURRENCY, |order| async move {
+                match self.void(order, "AUTHORIZATION_EXPIRED", None).await {
+                    Ok(_) => {
+                        tracing::warn!(order.id = %order, "an authorization ended uncaptured and was voided");
+                        metrics::counter!("payment_authorizations_expired_total").increment(1);
+                    }
+                    Err(error) => {
+                        tracing::warn!(order.id = %order, error = %error, "a payment could not be voided yet");
+                    }
+                }
+            })
+            .await;
+        Ok(found)
     }
 
     async fn resume(self: &Arc<Self>, operation: OpenOperation) {

@@ -6,6 +6,9 @@ use ferrocart_types::Timestamp;
 use super::payment::{IntentId, Payment};
 use super::state::{State, Status, TransitionError};
 
+/// Why an authorization is voided that nobody captured in time.
+const EXPIRED: &str = "AUTHORIZATION_EXPIRED";
+
 /// What the provider says of an intent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
@@ -127,8 +130,13 @@ impl Road {
                 State::Voided { .. } | State::Declined { .. } | State::Failed { .. } => Ok(()),
                 state => {
                     let was_authorized = state.was_authorized();
+                    let reason = if state.has_expired(self.at) {
+                        EXPIRED.to_owned()
+                    } else {
+                        reason.clone()
+                    };
                     self.step(Step::Voided {
-                        reason: reason.clone(),
+                        reason,
                         was_authorized,
                     })
                 }

@@ -239,6 +239,11 @@ impl State {
         }
     }
 
+    /// Whether what is held can be captured no more.
+    pub fn has_expired(&self, at: Timestamp) -> bool {
+        matches!(self, Self::Authorized { capture_before: Some(until) } if *until <= at)
+    }
+
     fn refuse(&self, action: &'static str) -> TransitionError {
         TransitionError::Invalid {
             from: self.status(),

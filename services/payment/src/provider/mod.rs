@@ -2,6 +2,7 @@
 
 mod breaker;
 mod guard;
+mod listing;
 mod stripe;
 mod webhook;
 mod wire;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ferrocart_failpoint::Fault;
-use ferrocart_types::{Money, OrderId, PaymentId};
+use ferrocart_types::{Money, OrderId, PaymentId, Timestamp};
 use uuid::Uuid;
 
 use crate::domain::{IntentId, Payment, Seen};
@@ -65,6 +66,31 @@ pub struct Refund {
     pub amount_minor: i64,
 }
 
+/// A stretch of time, both ends included; the provider counts in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub from: Timestamp,
+    pub until: Timestamp,
+}
+
+/// A page of what the provider made within a window, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing<T> {
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` behind the last one.
+    pub next: Option<String>,
+}
+
+/// A refund in the provider's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedRefund {
+    pub intent: IntentId,
+    /// Ours, from the refund's metadata; `None` for a refund that was made elsewhere.
+    pub operation_id: Option<Uuid>,
+    /// The money has gone back, or is on its way.
+    pub stands: bool,
+}
+
 /// Whatever changes something bears a key, and takes effect at most once for it.
 #[async_trait]
 pub trait PaymentProvider: Send + Sync + 'static {
@@ -86,6 +112,16 @@ pub trait PaymentProvider: Send + Sync + 'static {
 
     /// The intent that was made for the payment, by its metadata.
     async fn find(&self, payment: PaymentId) -> Result<Option<Intent>, ProviderError>;
+
+    /// A page of the intents that were made in the window and are ours by their metadata.
+    async fn intents(&self, window: Window, after: Option<&str>) -> Result<Listing<Intent>, ProviderError>;
+
+    /// A page of the refunds that were made in the window.
+    async fn refunds(
+        &self,
+        window: Window,
+        after: Option<&str>,
+    ) -> Result<Listing<ListedRefund>, ProviderError>;
 
     /// How long the provider is not asked at all, if so.
     fn closed_for(&self) -> Option<Duration>;

@@ -12,13 +12,13 @@ use serde::de::DeserializeOwned;
 use super::breaker::BreakerSettings;
 use super::guard::{Guard, Heard};
 use super::wire::{ErrorAnswer, SearchResult, WireError, WireIntent};
-use super::{Intent, PaymentProvider, ProviderError, Refund};
+use super::{Intent, ListedRefund, Listing, PaymentProvider, ProviderError, Refund, Window, listing};
 use crate::domain::{IntentId, Payment};
 
 /// The version whose shapes are read; a newer one at the provider changes nothing here.
 const API_VERSION: &str = "2025-03-31.basil";
-/// The largest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// The largest answer that is read, in bytes: a page of a hundred intents with their charges.
+const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// After a 429 or a refused key.
 const TURNED_AWAY: Duration = Duration::from_secs(2);
 const EXPAND: (&str, &str) = ("expand[]", "latest_charge");
@@ -113,6 +113,18 @@ impl Raw {
         serde_json::from_slice(&self.body).map_err(|error| ProviderError::Unknown {
             reason: format!("{}: the answer cannot be read: {error}", self.status),
         })
+    }
+
+    /// A list's answer, read by `read`.
+    fn listed<W: DeserializeOwned, T>(
+        &self,
+        operation: &'static str,
+        read: impl FnOnce(W) -> Result<T, ProviderError>,
+    ) -> Result<T, ProviderError> {
+        if self.status < 300 {
+            return read(self.parse()?);
+        }
+        Err(refusal(operation, self.status, self.error().as_ref()))
     }
 
     fn error(&self) -> Option<WireError> {
@@ -299,6 +311,27 @@ impl PaymentProvider for Stripe {
                 })
             }
         }
+    }
+
+    async fn intents(&self, window: Window, after: Option<&str>) -> Result<Listing<Intent>, ProviderError> {
+        let request = self
+            .request(Method::GET, "/v1/payment_intents")
+            .query(&listing::page(window, after))
+            .query(&[("expand[]", "data.latest_charge")]);
+        let raw = self.send("list", request).await?;
+        raw.listed("list", listing::intents)
+    }
+
+    async fn refunds(
+        &self,
+        window: Window,
+        after: Option<&str>,
+    ) -> Result<Listing<ListedRefund>, ProviderError> {
+        let request = self
+            .request(Method::GET, "/v1/refunds")
+            .query(&listing::page(window, after));
+        let raw = self.send("list_refunds", request).await?;
+        raw.listed("list_refunds", listing::refunds)
     }
 
     fn closed_for(&self) -> Option<Duration> {

@@ -159,6 +159,11 @@ impl WireCharge {
 }
 
 impl WireIntent {
+    /// Whether it was made for a payment of this service.
+    pub(super) fn names_a_payment(&self) -> bool {
+        payment_of(&self.metadata).is_some()
+    }
+
     pub(super) fn read(self) -> Result<Intent, ProviderError> {
         Ok(Intent {
             payment_id: payment_of(&self.metadata),
@@ -201,7 +206,7 @@ impl WireIntent {
             "canceled" => Seen::Cancelled {
                 reason: match self.cancellation_reason.as_deref() {
                     // The provider let it go by itself.
-                    Some("automatic") => "AUTHORIZATION_EXPIRED".to_owned(),
+                    Some("automatic" | "expired") => "AUTHORIZATION_EXPIRED".to_owned(),
                     Some(reason) => reason.to_ascii_uppercase(),
                     None => "CANCELLED".to_owned(),
                 },

@@ -57,7 +57,7 @@ fn positive(amount: &Money, _context: &()) -> garde::Result {
 }
 
 /// A body of which every field may be left out may be left out itself.
-fn optional<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn optional<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
     if body.trim_ascii().is_empty() || body.trim_ascii() == b"null" {
         return Ok(T::default());
     }

@@ -5,6 +5,7 @@ pub mod operations;
 pub mod outcomes;
 pub mod payments;
 pub mod provider_events;
+pub mod reconciliation;
 pub mod slots;
 
 use ferrocart_pg_kit::StoreError;

@@ -162,6 +162,25 @@ pub async fn request_void(
     expect_rows("payments.request_void", 1, &done)
 }
 
+/// Orders whose authorization has ended, uncaptured, the oldest first.
+pub async fn expired(
+    conn: &mut PgConnection,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<OrderId>, StoreError> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT order_id FROM payments
+         WHERE status = 'AUTHORIZED' AND void_requested_at IS NULL AND capture_before <= $1
+         ORDER BY capture_before LIMIT $2",
+    )
+    .bind(now)
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+    .op("payments.expired")?;
+    Ok(ids.into_iter().map(OrderId).collect())
+}
+
 /// Orders whose payment must be let go and for which nothing is under way, the oldest first.
 pub async fn to_void(conn: &mut PgConnection, limit: i64) -> Result<Vec<OrderId>, StoreError> {
     let ids: Vec<Uuid> = sqlx::query_scalar(

@@ -1,3 +1,5 @@
+mod reconciliation;
 mod recovery;
 
-pub(crate) use recovery::run;
+pub(crate) use reconciliation::run as reconcile;
+pub(crate) use recovery::run as recover;

@@ -83,6 +83,7 @@ async fn the_service_tells_how_it_is_and_what_it_offers() {
     for path in [
         "/v1/payments/{payment_id}",
         "/v1/payments/webhook",
+        "/v1/admin/payments/reconciliation",
         "/internal/v1/payments",
         "/internal/v1/payments/by-order/{order_id}",
         "/internal/v1/payments/by-order/{order_id}/capture",

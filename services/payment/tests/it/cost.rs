@@ -31,6 +31,14 @@ async fn settled_commits(desk: &Desk) -> u64 {
 #[tokio::test]
 async fn an_authorization_costs_few_commits_and_no_reads_at_the_provider() {
     let desk = Desk::open_with_webhooks().await;
+    // It is not time for a reconciliation, which reads at the provider.
+    sqlx::query(
+        "INSERT INTO reconciliation_runs (run_id, window_from, window_until, phase, leased_until, started_at, finished_at)
+         VALUES (gen_random_uuid(), now(), now(), 'DONE', now(), now(), now())",
+    )
+    .execute(desk.pool())
+    .await
+    .unwrap();
     let before = settled_commits(&desk).await;
     stream::iter(0..PAYMENTS)
         .for_each_concurrent(AT_ONCE, |_| async {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ferrocart_config::SecretString;
 use ferrocart_http_kit::Role;
 use ferrocart_payment::app::Payments;
-use ferrocart_payment::config::{PspSettings, Settings};
+use ferrocart_payment::config::{PspSettings, ReconciliationSettings, Settings};
 use ferrocart_payment::startup::Application;
 use ferrocart_psp_sandbox::{Options, Running, Sandbox, WebhookOptions};
 use ferrocart_test_kit::{Answer, Api, TestEnv};
@@ -81,6 +81,11 @@ impl Desk {
             pg: env.pg.clone(),
             kafka: env.kafka.clone(),
             psp: psp_settings(&sandbox.base_url),
+            reconciliation: ReconciliationSettings {
+                reconciliation_interval_ms: 86_400_000,
+                reconciliation_window_hours: 192,
+                reconciliation_pause_ms: 1,
+            },
             recovery_interval_ms: 60_000,
         };
         change(&mut settings);
@@ -225,7 +230,7 @@ fn psp_settings(url: &str) -> PspSettings {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -300,6 +305,14 @@ impl Psp {
         response.json().await.unwrap()
     }
 
+    /// Falsifies the provider's books.
+    pub(crate) async fn tamper(&self, intent: &str, with: Value) {
+        let request = self.http.post(format!("{}/sandbox/tamper", self.base_url));
+        let body = json!({ "intent": intent, "with": with });
+        let response = request.bearer_auth(KEY).json(&body).send().await.unwrap();
+        assert_eq!(response.status(), 204);
+    }
+
     /// The customer answers the bank.
     pub(crate) async fn authenticate(&self, intent: &str, result: &str) {
         let url = format!("{}/sandbox/3ds/{intent}", self.base_url);
@@ -340,6 +353,10 @@ impl PspLedger {
         let intents = self.intents_of(order);
         assert_eq!(intents.len(), 1, "intents of {order}: {intents:?}");
         intents[0]
+    }
+
+    pub(crate) fn intent_id(&self, order: Uuid) -> String {
+        self.intent_of(order)["id"].as_str().unwrap().to_owned()
     }
 
     pub(crate) fn refunds_of(&self, order: Uuid) -> Vec<&Value> {
