@@ -155,7 +155,11 @@ impl Nurse {
                     counted.fetch_add(1, Ordering::SeqCst);
                     // One that does not come up is tried again; if it never does, nothing becomes final.
                     if let Err(error) = stack.process(service).start().await {
-                        eprintln!("    {service} does not start: {error:#}");
+                        let text = format!("{error:#}");
+                        eprintln!(
+                            "    {service} is tried again: {}",
+                            text.lines().last().unwrap_or_default()
+                        );
                     }
                 }
                 tokio::time::sleep(WATCH_EVERY).await;
