@@ -119,7 +119,7 @@ pub(crate) fn address() -> Value {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests have no settings file")]
-fn binaries() -> String {
+pub(crate) fn binaries() -> String {
     std::env::var(BIN_DIR)
         .unwrap_or_else(|_| panic!("{BIN_DIR} is not set: run `make test`, which builds the services first"))
 }
