@@ -93,6 +93,13 @@ impl Relay {
         if !leads {
             return Ok(());
         }
+        // All that is written here is which events need not be published any more. Losing that with a crash of
+        // the database publishes them once more, which is what "at least once" is; waiting for the disk
+        // would hold the next events up.
+        sqlx::query("SET synchronous_commit = off")
+            .execute(&mut connection)
+            .await
+            .context("the relay's connection")?;
         let producer = self.producer()?;
         tracing::info!(service = self.service, "this replica relays the outbox");
         loop {

@@ -25,6 +25,9 @@ pub enum StoreError {
         expected: u64,
         actual: u64,
     },
+    /// What the database said to the batch that the call was part of, or that it said nothing.
+    #[error("{operation}: {reason}")]
+    Unavailable { operation: &'static str, reason: String },
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -49,7 +52,11 @@ impl From<Fault> for StoreError {
 impl StoreError {
     /// The database cannot be reached or refuses work now; the same call may succeed later.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Database { source, .. } if is_unavailable(source))
+        match self {
+            Self::Database { source, .. } => is_unavailable(source),
+            Self::Unavailable { .. } => true,
+            Self::Corrupt { .. } | Self::RowCount { .. } => false,
+        }
     }
 }
 

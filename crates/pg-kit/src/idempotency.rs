@@ -4,6 +4,7 @@
 //! the resource (such as the order) that the request creates; a retry after a crash is told that
 //! same id, and resumes instead of starting again.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use ferrocart_types::Timestamp;
@@ -116,6 +117,57 @@ pub async fn claim(
     Ok(found)
 }
 
+/// Claims the keys of many requests, each for the resource beside it, in one statement. Answers for each
+/// whether it is the first with its key; what stands under the others' keys is for [`claim`] to find out.
+pub async fn claim_many(
+    conn: &mut PgConnection,
+    requests: &[(&RequestKey, Uuid)],
+    now: Timestamp,
+    lock_for: Duration,
+) -> Result<Vec<bool>, StoreError> {
+    const OP: &str = "idempotency.claim_many";
+    // In one order everywhere: two batches that share keys then never wait for each other.
+    let mut sorted = requests.to_vec();
+    sorted.sort_by(|(a, _), (b, _)| (&a.caller, &a.key).cmp(&(&b.caller, &b.key)));
+    let callers: Vec<&str> = sorted
+        .iter()
+        .map(|(request, _)| request.caller.as_str())
+        .collect();
+    let keys: Vec<&str> = sorted.iter().map(|(request, _)| request.key.as_str()).collect();
+    let hashes: Vec<&[u8]> = sorted
+        .iter()
+        .map(|(request, _)| request.request_hash.as_slice())
+        .collect();
+    let resources: Vec<Uuid> = sorted.iter().map(|(_, resource)| *resource).collect();
+    let rows = sqlx::query(
+        "INSERT INTO idempotency_keys (caller, key, request_hash, resource_id, locked_until, created_at)
+         SELECT caller, key, request_hash, resource_id, $5, $6
+         FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::uuid[])
+              AS request (caller, key, request_hash, resource_id)
+         ON CONFLICT DO NOTHING RETURNING caller, key",
+    )
+    .bind(callers)
+    .bind(keys)
+    .bind(hashes)
+    .bind(resources)
+    .bind(now + lock_for)
+    .bind(now)
+    .fetch_all(conn)
+    .await
+    .op(OP)?;
+    let mut inserted = HashSet::with_capacity(rows.len());
+    for row in &rows {
+        let caller: &str = row.try_get("caller").op(OP)?;
+        let key: &str = row.try_get("key").op(OP)?;
+        inserted.insert((caller, key));
+    }
+    // Of equal requests in one batch the first that was sorted was inserted; the sort keeps their order.
+    Ok(requests
+        .iter()
+        .map(|(request, _)| inserted.remove(&(request.caller.as_str(), request.key.as_str())))
+        .collect())
+}
+
 /// What stands under the key, which must exist; locks the row until the transaction ends.
 async fn look_up(conn: &mut PgConnection, request: &RequestKey, now: Timestamp) -> Result<Claim, StoreError> {
     const OP: &str = "idempotency.look_up";
@@ -185,6 +237,40 @@ pub async fn complete(
             actual: done.rows_affected(),
         })
     }
+}
+
+/// Stores the answers to many requests, in one statement. Answers how many of their keys were still there.
+pub async fn complete_many(
+    conn: &mut PgConnection,
+    answers: &[(RequestKey, StoredResponse)],
+) -> Result<u64, StoreError> {
+    let callers: Vec<&str> = answers
+        .iter()
+        .map(|(request, _)| request.caller.as_str())
+        .collect();
+    let keys: Vec<&str> = answers.iter().map(|(request, _)| request.key.as_str()).collect();
+    let statuses: Vec<i16> = answers
+        .iter()
+        .map(|(_, response)| i16::try_from(response.status).unwrap_or(i16::MAX))
+        .collect();
+    let bodies: Vec<&[u8]> = answers
+        .iter()
+        .map(|(_, response)| response.body.as_slice())
+        .collect();
+    let done = sqlx::query(
+        "UPDATE idempotency_keys AS stored
+         SET response_status = answer.status, response_body = answer.body, locked_until = NULL
+         FROM UNNEST($1::text[], $2::text[], $3::smallint[], $4::bytea[]) AS answer (caller, key, status, body)
+         WHERE stored.caller = answer.caller AND stored.key = answer.key",
+    )
+    .bind(callers)
+    .bind(keys)
+    .bind(statuses)
+    .bind(bodies)
+    .execute(conn)
+    .await
+    .op("idempotency.complete_many")?;
+    Ok(done.rows_affected())
 }
 
 /// Gives an unfinished key up, so that a retry resumes at once instead of after the lock's end.

@@ -1,8 +1,11 @@
 //! The inbox: an event's id is recorded in the transaction that applies the event, so that a
 //! redelivery changes nothing.
 
+use std::collections::HashSet;
+
 use ferrocart_types::{EventId, Timestamp};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::error::{StoreError, StoreResultExt};
 
@@ -24,6 +27,30 @@ pub async fn record(
     .await
     .op("inbox.record")?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Records events of one batch, in one statement. Answers those that are new and must be applied.
+pub async fn record_many(
+    conn: &mut PgConnection,
+    group: &str,
+    events: &[EventId],
+    now: Timestamp,
+) -> Result<HashSet<EventId>, StoreError> {
+    // In one order everywhere: two batches that share events then never wait for each other.
+    let mut ids: Vec<Uuid> = events.iter().map(EventId::as_uuid).collect();
+    ids.sort_unstable();
+    let new: Vec<Uuid> = sqlx::query_scalar(
+        "INSERT INTO inbox (consumer_group, event_id, received_at)
+         SELECT $1, event_id, $3 FROM UNNEST($2::uuid[]) AS event (event_id)
+         ON CONFLICT DO NOTHING RETURNING event_id",
+    )
+    .bind(group)
+    .bind(ids)
+    .bind(now)
+    .fetch_all(conn)
+    .await
+    .op("inbox.record_many")?;
+    Ok(new.into_iter().map(EventId).collect())
 }
 
 /// Forgets events that were applied before `until`; keep more than the topics retain. At most `limit`

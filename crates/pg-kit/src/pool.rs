@@ -26,16 +26,43 @@ pub struct PgSettings {
 /// A pool that connects when it is first used: a service starts, and says that it is not ready, while
 /// its database is still away.
 pub fn connect(settings: &PgSettings, service: &str) -> Result<PgPool, sqlx::Error> {
-    let statement_timeout = settings.database_statement_timeout_ms.to_string();
-    let options = PgConnectOptions::from_str(settings.database_url.expose_secret())?
-        .application_name(&format!("ferrocart-{service}"))
-        .options([("statement_timeout", statement_timeout.as_str())]);
-    Ok(PgPoolOptions::new()
-        .max_connections(settings.database_pool_max)
-        .acquire_timeout(Duration::from_millis(settings.database_acquire_timeout_ms))
+    let options = options(settings, service)?;
+    Ok(pool(settings, settings.database_pool_max)
         // A dead connection shows at its next use; asking first would cost every request a round trip.
         .test_before_acquire(false)
         .connect_lazy_with(options))
+}
+
+/// A pool for statements that take many rows as arrays and find theirs by key. They are planned once and for
+/// good: a plan that was made while a table was small must not read all of it later.
+pub fn connect_for_batches(
+    settings: &PgSettings,
+    service: &str,
+    connections: u32,
+) -> Result<PgPool, sqlx::Error> {
+    let options = options(settings, service)?.options([
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+    ]);
+    Ok(pool(settings, connections)
+        // A batch is worth it: on a dead connection all of it would fail.
+        .test_before_acquire(true)
+        .connect_lazy_with(options))
+}
+
+fn options(settings: &PgSettings, service: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    let statement_timeout = settings.database_statement_timeout_ms.to_string();
+    Ok(PgConnectOptions::from_str(settings.database_url.expose_secret())?
+        .application_name(&format!("ferrocart-{service}"))
+        .options([("statement_timeout", statement_timeout.as_str())]))
+}
+
+fn pool(settings: &PgSettings, connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_millis(settings.database_acquire_timeout_ms))
 }
 
 /// Brings the kit's tables and then the service's own to their newest version. Safe to run from

@@ -9,6 +9,7 @@ use ferrocart_config::ConfigError;
 use ferrocart_contracts::Topic;
 use ferrocart_http_kit::{Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenVerifier};
 use ferrocart_kafka_kit::{Consumer, KafkaSettings, ensure_topics};
+use ferrocart_pg_kit::Combiner;
 use ferrocart_telemetry::TelemetrySettings;
 use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
 use sqlx::PgPool;
@@ -17,15 +18,17 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
 use crate::config::Settings;
-use crate::consumers::OrderEvents;
+use crate::consumers::{BATCH_MAX, OrderEvents};
 use crate::domain::RetryPolicy;
 use crate::mail::{self, Composer};
 use crate::openapi::Document;
 use crate::routes::{self, State};
-use crate::workers::{Housekeeper, Sender, SenderHandle};
+use crate::workers::{Housekeeper, Marks, Sender, SenderHandle};
 
 const NAME: &str = "notification";
 const TOPICS: [Topic; 1] = [Topic::Order];
+/// E-mails that are written down as sent in one statement at most.
+const MARKS_MAX: usize = 256;
 const DATABASE_RETRY: Duration = Duration::from_millis(500);
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -193,6 +196,7 @@ impl Work {
                 mailer: mailer.clone(),
                 composer: Composer::new(settings)?,
                 policy: RetryPolicy::new(&settings.sender),
+                marks: Combiner::start(Marks { pool: pool.clone() }, 1, MARKS_MAX),
                 batch_max: settings.sender.batch_max,
                 lease: milliseconds(settings.sender.lease_ms),
                 poll: Duration::from_millis(settings.sender.poll_ms),
@@ -241,5 +245,7 @@ async fn consume(kafka: KafkaSettings, events: OrderEvents, cancel: Cancellation
         () = cancel.cancelled() => return Ok(()),
         outcome = ensure_topics(&kafka, Some((NAME, &TOPICS))) => outcome?,
     }
-    Consumer::new(&kafka, NAME, &TOPICS)?.run(events, cancel).await
+    Consumer::new(&kafka, NAME, &TOPICS)?
+        .run_batches(events, BATCH_MAX, cancel)
+        .await
 }

@@ -3,4 +3,4 @@
 mod order_events;
 mod parse;
 
-pub(crate) use order_events::OrderEvents;
+pub(crate) use order_events::{BATCH_MAX, OrderEvents};

@@ -1,15 +1,20 @@
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use ferrocart_contracts::Envelope;
-use ferrocart_kafka_kit::{HandleError, Handler, Received};
+use ferrocart_kafka_kit::{BatchHandler, HandleError, Received};
 use ferrocart_pg_kit::{StoreError, inbox, run_tx};
 use ferrocart_telemetry::current_traceparent;
-use ferrocart_types::{NotificationId, SharedClock, SharedIds};
+use ferrocart_types::{EventId, NotificationId, SharedClock, SharedIds};
 use sqlx::PgPool;
 
 use super::parse::{OrderNews, news};
 use crate::domain::NewNotification;
 use crate::store;
 use crate::workers::SenderHandle;
+
+/// Events that share a transaction at most.
+pub(crate) const BATCH_MAX: usize = 256;
 
 /// Turns the steps of an order into notifications.
 ///
@@ -25,27 +30,39 @@ pub(crate) struct OrderEvents {
 }
 
 #[async_trait]
-impl Handler for OrderEvents {
-    async fn handle(&self, event: &Received) -> Result<(), HandleError> {
-        let envelope = &event.envelope;
-        let Some(news) = news(envelope).map_err(|error| HandleError::Reject(error.into()))? else {
+impl BatchHandler for OrderEvents {
+    async fn handle_batch(&self, events: &[Received]) -> Result<(), HandleError> {
+        let mut batch = Vec::new();
+        for event in events {
+            let envelope = &event.envelope;
+            let Some(news) = news(envelope).map_err(|error| HandleError::Reject(error.into()))? else {
+                continue;
+            };
+            let kind = news.content.occasion.kind().as_str();
+            if let Some(new) = self.notification(envelope, news) {
+                batch.push(new);
+            } else {
+                tracing::warn!(
+                    order.id = envelope.subject,
+                    notification.kind = kind,
+                    "an order without an e-mail address"
+                );
+                metrics::counter!("notifications_total", "kind" => kind, "status" => "NO_ADDRESS")
+                    .increment(1);
+            }
+        }
+        if batch.is_empty() {
             return Ok(());
-        };
-        let kind = news.content.occasion.kind().as_str();
-        let Some(new) = self.notification(envelope, news) else {
-            tracing::warn!(
-                order.id = envelope.subject,
-                notification.kind = kind,
-                "an order without an e-mail address"
-            );
-            metrics::counter!("notifications_total", "kind" => kind, "status" => "NO_ADDRESS").increment(1);
-            return Ok(());
-        };
-        if self.record(&new).await.map_err(refused)? {
+        }
+        let recorded = self.record(&batch).await.map_err(refused)?;
+        for new in batch.iter().filter(|new| recorded.contains(&new.notification_id)) {
+            let kind = new.content.occasion.kind().as_str();
             metrics::counter!("notifications_total", "kind" => kind, "status" => "PENDING").increment(1);
-            self.sender.poke();
+        }
+        if recorded.is_empty() {
+            tracing::debug!(events = batch.len(), "the events came again");
         } else {
-            tracing::debug!(event.id = %envelope.id, "the event came again");
+            self.sender.poke();
         }
         Ok(())
     }
@@ -53,6 +70,14 @@ impl Handler for OrderEvents {
 
 impl OrderEvents {
     fn notification(&self, envelope: &Envelope, news: OrderNews) -> Option<NewNotification> {
+        // Several events share a batch; each goes on in its own trace.
+        let span = tracing::info_span!("notification.record", event.id = %envelope.id);
+        if let Some(parent) = &envelope.traceparent {
+            ferrocart_telemetry::set_parent(&span, parent);
+        }
+        let traceparent = span
+            .in_scope(current_traceparent)
+            .or_else(|| envelope.traceparent.clone());
         Some(NewNotification {
             notification_id: NotificationId(self.ids.next()),
             event_id: envelope.id,
@@ -61,21 +86,21 @@ impl OrderEvents {
             customer_id: news.customer_id,
             recipient: news.recipient?,
             content: news.content,
-            // This consumer's span, which continues the event's.
-            traceparent: current_traceparent().or_else(|| envelope.traceparent.clone()),
+            traceparent,
             created_at: self.clock.now(),
         })
     }
 
-    /// The inbox row and the notification, or neither.
-    async fn record(&self, new: &NewNotification) -> Result<bool, StoreError> {
-        let group = self.group;
+    /// The inbox rows and the notifications, or none of them. Answers which were recorded.
+    async fn record(&self, batch: &[NewNotification]) -> Result<HashSet<NotificationId>, StoreError> {
+        let (group, now) = (self.group, self.clock.now());
         run_tx(&self.pool, "notify", |conn| {
-            let new = new.clone();
+            let batch = batch.to_vec();
             Box::pin(async move {
-                if !inbox::record(conn, group, new.event_id, new.created_at).await? {
-                    return Ok(false);
-                }
+                let ids: Vec<EventId> = batch.iter().map(|new| new.event_id).collect();
+                let fresh = inbox::record_many(conn, group, &ids, now).await?;
+                let new: Vec<&NewNotification> =
+                    batch.iter().filter(|new| fresh.contains(&new.event_id)).collect();
                 store::insert(conn, &new).await
             })
         })

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
@@ -7,35 +8,45 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
-use crate::domain::{Channel, NewNotification, Status, Summary};
+use crate::domain::{Channel, Kind, NewNotification, Status, Summary};
 
-/// Puts a notification in, due at once. `false` when there is one about this step of the order.
-pub(crate) async fn insert(conn: &mut PgConnection, new: &NewNotification) -> Result<bool, StoreError> {
-    let kind = new.content.occasion.kind();
-    let done = sqlx::query(
+/// Puts notifications in, due at once. Answers which were put in: there is one about each step of an order.
+pub(crate) async fn insert(
+    conn: &mut PgConnection,
+    new: &[&NewNotification],
+) -> Result<HashSet<NotificationId>, StoreError> {
+    let kinds = || new.iter().map(|new| new.content.occasion.kind());
+    let subjects = new
+        .iter()
+        .map(|new| new.content.occasion.kind().subject(new.order_id));
+    let ids: Vec<Uuid> = sqlx::query_scalar(
         "INSERT INTO notifications (notification_id, event_id, order_id, order_sequence, customer_id, kind,
-                                    channel, recipient, subject, content, traceparent, status,
-                                    next_attempt_at, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)
-         ON CONFLICT (order_id, order_sequence, kind, channel) DO NOTHING",
+                                    recipient, subject, content, traceparent, created_at, channel, status,
+                                    next_attempt_at)
+         SELECT *, $12, $13, created_at
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::text[],
+                     $8::text[], $9::jsonb[], $10::text[], $11::timestamptz[])
+              AS new (notification_id, event_id, order_id, order_sequence, customer_id, kind, recipient, subject,
+                      content, traceparent, created_at)
+         ON CONFLICT (order_id, order_sequence, kind, channel) DO NOTHING RETURNING notification_id",
     )
-    .bind(new.notification_id.as_uuid())
-    .bind(new.event_id.as_uuid())
-    .bind(new.order_id.as_uuid())
-    .bind(new.order_sequence)
-    .bind(new.customer_id.as_uuid())
-    .bind(kind.as_str())
+    .bind(new.iter().map(|new| new.notification_id.as_uuid()).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.event_id.as_uuid()).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.order_id.as_uuid()).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.order_sequence).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.customer_id.as_uuid()).collect::<Vec<_>>())
+    .bind(kinds().map(Kind::as_str).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.recipient.as_str()).collect::<Vec<_>>())
+    .bind(subjects.collect::<Vec<_>>())
+    .bind(new.iter().map(|new| Json(&new.content)).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.traceparent.as_deref()).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.created_at).collect::<Vec<_>>())
     .bind(Channel::Email.as_str())
-    .bind(new.recipient.as_str())
-    .bind(kind.subject(new.order_id))
-    .bind(Json(&new.content))
-    .bind(new.traceparent.as_deref())
     .bind(Status::Pending.as_str())
-    .bind(new.created_at)
-    .execute(conn)
+    .fetch_all(conn)
     .await
     .op("notifications.insert")?;
-    Ok(done.rows_affected() == 1)
+    Ok(ids.into_iter().map(NotificationId).collect())
 }
 
 /// The newest notifications of a customer, from `before` on downwards.

@@ -1,9 +1,11 @@
 //! The table as a queue: replicas take what is due for the time of a lease, and write down how it went.
 
+use std::collections::HashSet;
+
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
 use ferrocart_types::{Email, NotificationId, OrderId, Timestamp};
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use super::notifications::corrupt;
@@ -91,19 +93,24 @@ fn claimed(row: &PgRow, id: Uuid) -> Result<Claimed, StoreError> {
     })
 }
 
-/// The e-mail is out. That holds even if the lease has ended meanwhile, so the lease is not asked for.
-/// `false` when another replica was first to say so.
-pub(crate) async fn mark_sent(pool: &PgPool, id: NotificationId, now: Timestamp) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "UPDATE notifications SET status = 'SENT', sent_at = $2, lease = NULL, last_error = NULL
-         WHERE notification_id = $1 AND status <> 'SENT'",
+/// The e-mails are out. That holds even where the lease has ended meanwhile, so the lease is not asked for.
+/// Answers which were not said to be out before.
+pub(crate) async fn mark_sent(
+    conn: &mut PgConnection,
+    sent: &[(NotificationId, Timestamp)],
+) -> Result<HashSet<NotificationId>, StoreError> {
+    let marked: Vec<Uuid> = sqlx::query_scalar(
+        "UPDATE notifications SET status = 'SENT', sent_at = sent.at, lease = NULL, last_error = NULL
+         FROM UNNEST($1::uuid[], $2::timestamptz[]) AS sent (notification_id, at)
+         WHERE notifications.notification_id = sent.notification_id AND status <> 'SENT'
+         RETURNING notifications.notification_id",
     )
-    .bind(id.as_uuid())
-    .bind(now)
-    .execute(pool)
+    .bind(sent.iter().map(|(id, _)| id.as_uuid()).collect::<Vec<_>>())
+    .bind(sent.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+    .fetch_all(conn)
     .await
     .op("notifications.mark_sent")?;
-    Ok(done.rows_affected() == 1)
+    Ok(marked.into_iter().map(NotificationId).collect())
 }
 
 /// How a try ended that did not succeed.

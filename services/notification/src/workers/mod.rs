@@ -4,4 +4,4 @@ mod housekeeping;
 mod sender;
 
 pub(crate) use housekeeping::Housekeeper;
-pub(crate) use sender::{Sender, SenderHandle};
+pub(crate) use sender::{Marks, Sender, SenderHandle};

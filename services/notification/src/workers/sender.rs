@@ -3,8 +3,8 @@ use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use chrono::TimeDelta;
-use ferrocart_pg_kit::StoreError;
-use ferrocart_types::{NotificationId, SharedClock, SharedIds};
+use ferrocart_pg_kit::{Batch, BoxFuture, Combiner, StoreError};
+use ferrocart_types::{NotificationId, SharedClock, SharedIds, Timestamp};
 use futures::future::join_all;
 use rand::Rng;
 use sqlx::PgPool;
@@ -31,6 +31,31 @@ impl SenderHandle {
     }
 }
 
+/// Writes down which e-mails are out, those together that got out together.
+pub(crate) struct Marks {
+    pub(crate) pool: PgPool,
+}
+
+impl Batch for Marks {
+    const NAME: &'static str = "notification.sent";
+    type Item = (NotificationId, Timestamp);
+    /// `false` when another replica was first to say so.
+    type Answer = bool;
+    type Error = StoreError;
+
+    fn run<'a>(&'a self, sent: &'a [Self::Item]) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
+        Box::pin(async move {
+            let mut conn = self.pool.acquire().await?;
+            let marked = store::mark_sent(&mut conn, sent).await?;
+            Ok(sent.iter().map(|(id, _)| marked.contains(id)).collect())
+        })
+    }
+
+    fn is_unavailable(error: &StoreError) -> bool {
+        error.is_unavailable()
+    }
+}
+
 /// Sends what is due. Every replica runs one; a lease keeps them from sending the same.
 pub(crate) struct Sender {
     pub(crate) pool: PgPool,
@@ -40,6 +65,7 @@ pub(crate) struct Sender {
     pub(crate) mailer: Arc<dyn Mailer>,
     pub(crate) composer: Composer,
     pub(crate) policy: RetryPolicy,
+    pub(crate) marks: Combiner<Marks>,
     pub(crate) batch_max: u32,
     pub(crate) lease: TimeDelta,
     pub(crate) poll: Duration,
@@ -125,7 +151,7 @@ impl Sender {
     async fn sent(&self, id: NotificationId, kind: Kind, claimed: &Claimed) {
         let now = self.clock.now();
         // The e-mail is out. Until that is written down a resend threatens: worth some tries.
-        let marked = (|| store::mark_sent(&self.pool, id, now))
+        let marked = (|| self.marks.run((id, now)))
             .retry(ExponentialBuilder::default().with_max_times(5))
             .await;
         if written(id, "SENT", marked) {
