@@ -56,7 +56,7 @@ impl Service {
     pub(crate) fn uses_redis(self) -> bool {
         matches!(
             self,
-            Self::Gateway | Self::Catalog | Self::Search | Self::Cart | Self::Inventory
+            Self::Gateway | Self::Catalog | Self::Search | Self::Cart | Self::Inventory | Self::Order
         )
     }
 

@@ -4,6 +4,7 @@ use ferrocart_config::{ConfigError, ExposeSecret};
 use ferrocart_http_kit::{AuthSettings, HttpSettings};
 use ferrocart_kafka_kit::KafkaSettings;
 use ferrocart_pg_kit::PgSettings;
+use ferrocart_redis_kit::RedisSettings;
 use ferrocart_telemetry::TelemetrySettings;
 use serde::Deserialize;
 
@@ -21,14 +22,19 @@ pub struct Settings {
     #[serde(flatten)]
     pub pg: PgSettings,
     #[serde(flatten)]
+    pub redis: RedisSettings,
+    #[serde(flatten)]
     pub kafka: KafkaSettings,
     #[serde(flatten)]
     pub neighbours: NeighbourSettings,
     #[serde(flatten)]
     pub saga: SagaSettings,
     pub checkout_deadline_ms: u64,
+    pub order_read_timeout_ms: u64,
+    pub order_snapshot_keep_hours: u32,
     pub idempotency_keep_hours: u32,
     pub inbox_keep_hours: u32,
+    pub partition_months_ahead: i32,
 }
 
 /// Where the other services are, and how long a call to them may take.
@@ -62,6 +68,10 @@ const PAYMENT_SECONDS_MAX: u32 = 3_300;
 impl Settings {
     pub fn checkout_deadline(&self) -> Duration {
         Duration::from_millis(self.checkout_deadline_ms)
+    }
+
+    pub fn snapshots_keep(&self) -> Duration {
+        Duration::from_hours(u64::from(self.order_snapshot_keep_hours))
     }
 
     /// Refuses values that make no sense together.
@@ -108,6 +118,15 @@ impl Settings {
                 "saga_tries_max, saga_concurrency_max and saga_poll_ms must be above 0",
             ));
         }
+        if self.order_read_timeout_ms == 0 {
+            return Err(refused("order_read_timeout_ms", "must be above 0"));
+        }
+        if self.order_snapshot_keep_hours == 0 {
+            return Err(refused("order_snapshot_keep_hours", "must be above 0"));
+        }
+        if !(1..=24).contains(&self.partition_months_ahead) {
+            return Err(refused("partition_months_ahead", "must be from 1 to 24"));
+        }
         if self.idempotency_keep_hours < 24 || self.inbox_keep_hours < 192 {
             return Err(refused(
                 "idempotency_keep_hours",
@@ -141,6 +160,9 @@ mod tests {
             ("PAYMENT_LATER_SECONDS_MAX", "0"),
             ("SAGA_BACKOFF_MAX_MS", "1"),
             ("IDEMPOTENCY_KEEP_HOURS", "1"),
+            ("ORDER_READ_TIMEOUT_MS", "0"),
+            ("PARTITION_MONTHS_AHEAD", "0"),
+            ("ORDER_SNAPSHOT_KEEP_HOURS", "0"),
         ] {
             let error = read(key, value).unwrap_err().to_string();
             assert!(error.contains(&key.to_lowercase()), "{error}");

@@ -8,6 +8,7 @@ use ferrocart_pg_kit::StoreError;
 use ferrocart_types::{Money, OrderId, SkuId};
 use serde::Serialize;
 
+use crate::domain::saga::Kind;
 use crate::domain::{InvalidTransition, Status};
 use crate::saga::SagaError;
 
@@ -68,6 +69,12 @@ pub(crate) enum ServiceError {
     RefundRefused,
     #[error("the order was cancelled: the warehouse found no stock for it")]
     PickFailed,
+    #[error("there is no such saga")]
+    SagaNotFound,
+    #[error("the saga has come to its end")]
+    SagaEnded,
+    #[error("a {0} cannot be called off, only gone through with")]
+    SagaNotCancellable(Kind),
 }
 
 impl From<Fault> for ServiceError {
@@ -145,6 +152,11 @@ impl ServiceError {
                 self.to_string(),
             ),
             Self::RefundRefused => Problem::conflict("REFUND_REFUSED", self.to_string()),
+            Self::SagaNotFound => {
+                Problem::not_found("SAGA_NOT_FOUND", self.to_string()).field("saga_id", self)
+            }
+            Self::SagaEnded => Problem::conflict("SAGA_ENDED", self.to_string()),
+            Self::SagaNotCancellable(_) => Problem::conflict("SAGA_NOT_CANCELLABLE", self.to_string()),
             Self::PickFailed => Problem::conflict("PICK_FAILED", self.to_string()),
         }
     }

@@ -14,6 +14,7 @@ mod events;
 mod openapi;
 mod routes;
 mod saga;
+mod snapshots;
 mod startup;
 mod store;
 mod views;
@@ -22,3 +23,5 @@ mod workers;
 pub use config::Settings;
 pub use domain::Status;
 pub use startup::{Application, Order};
+#[doc(hidden)]
+pub use store::orders::{LIST_OF_ALL, LIST_OF_CUSTOMER};

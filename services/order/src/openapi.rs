@@ -8,7 +8,7 @@ use crate::routes::{admin, cancel, checkout, deliver, orders, pay, place, refund
     info(title = "Ferrocart orders", description = "Checkout, and an order's life after it."),
     paths(
         checkout::checkout, place::place, pay::pay, orders::list, orders::read, cancel::cancel, ship::ship, deliver::deliver,
-        refund::refund, admin::sagas
+        refund::refund, admin::sagas, admin::retry, admin::cancel
     ),
     tags((name = "orders", description = "Checkout and orders"), (name = "admin", description = "For support")),
     security(("bearer" = [])),

@@ -9,7 +9,9 @@ use ferrocart_http_kit::{
     Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, TokenVerifier,
 };
 use ferrocart_kafka_kit::{Consumer, KafkaSettings, Relay, ensure_topics};
+use ferrocart_pg_kit::Combiner;
 use ferrocart_pg_kit::outbox::Publisher;
+use ferrocart_redis_kit::{Breaker, Redis};
 use ferrocart_telemetry::TelemetrySettings;
 use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
 use sqlx::PgPool;
@@ -18,17 +20,25 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
-use crate::app::{App, AppParts};
+use crate::app::{App, AppParts, Beginnings, Peeks, lock_for};
 use crate::clients::Clients;
 use crate::config::{DEFAULTS, Settings};
-use crate::consumers::{Events, GROUP, TOPICS};
+use crate::consumers::{self, Events, GROUP, TOPICS};
 use crate::openapi::ApiDoc;
-use crate::saga::{Driver, DriverParts, Endings};
-use crate::workers::{Housekeeping, Recovery};
+use crate::saga::{Driver, DriverParts, Endings, Records};
+use crate::snapshots::Snapshots;
+use crate::workers::{Housekeeping, Partitions, Recovery};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 /// How long a saga's step may take to end after the server has stopped.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Batches of a kind that are under way at once: while one waits for the disk, the next is written.
+const LANES: usize = 2;
+/// Checkouts that share a transaction at most.
+const BATCH_MAX: usize = 64;
+/// One for each lane (beginnings, records, keys) and one for events.
+const BATCH_CONNECTIONS: u32 = 6;
 
 /// The service for the command line.
 #[derive(Debug)]
@@ -74,6 +84,7 @@ pub struct Application {
     server: Server,
     verifier: TokenVerifier,
     pool: PgPool,
+    batches: PgPool,
     clock: SharedClock,
     app: App,
     driver: Driver,
@@ -101,16 +112,25 @@ impl Application {
         let clients = Clients::new(&settings.neighbours, &issuer)?;
         let pool = ferrocart_pg_kit::connect(&settings.pg, Order::NAME)?;
         migrate(&pool).await?;
+        let batches = ferrocart_pg_kit::connect_for_batches(&settings.pg, Order::NAME, BATCH_CONNECTIONS)?;
         let publisher = Publisher::new(Order::NAME, Arc::clone(&clock), Arc::clone(&ids));
         let relay = Relay::new(pool.clone(), &settings.kafka, Order::NAME);
+        let redis = Redis::new(&settings.redis).context("redis_url")?;
+        let snapshots = Snapshots::start(redis, settings.snapshots_keep());
+        let records = Records {
+            pool: batches.clone(),
+            publisher: publisher.clone(),
+            relay: relay.handle(),
+            snapshots: snapshots.clone(),
+            settings: settings.saga.clone(),
+        };
         let wake_worker = Arc::new(Notify::new());
         let stopping = CancellationToken::new();
         let driver = Driver::new(DriverParts {
             pool: pool.clone(),
             clients: clients.clone(),
             clock: Arc::clone(&clock),
-            publisher: publisher.clone(),
-            relay: relay.handle(),
+            records: Combiner::start(records, LANES, BATCH_MAX),
             settings: settings.saga.clone(),
             owner: ids.next(),
             endings: Endings::new(),
@@ -118,6 +138,13 @@ impl Application {
             failpoints,
             cancel: stopping.clone(),
         });
+        let beginnings = Beginnings {
+            pool: batches.clone(),
+            clock: Arc::clone(&clock),
+            relay: relay.handle(),
+            snapshots: snapshots.clone(),
+            lock_for: lock_for(settings.checkout_deadline()),
+        };
         let app = App::new(AppParts {
             pool: pool.clone(),
             clients,
@@ -126,6 +153,11 @@ impl Application {
             publisher,
             relay: relay.handle(),
             driver: driver.clone(),
+            beginnings: Combiner::start(beginnings, LANES, BATCH_MAX),
+            peeks: Combiner::start(Peeks::of(&batches), 1, BATCH_MAX),
+            snapshots,
+            database: Breaker::new(),
+            read_timeout: Duration::from_millis(settings.order_read_timeout_ms),
             deadline: settings.checkout_deadline(),
         });
         Ok(Self {
@@ -133,6 +165,7 @@ impl Application {
             server,
             verifier,
             pool,
+            batches,
             clock,
             app,
             driver,
@@ -175,8 +208,13 @@ impl Application {
             keys_keep_hours: self.settings.idempotency_keep_hours,
             inbox_keep_hours: self.settings.inbox_keep_hours,
         };
+        let partitions = Partitions {
+            pool: self.pool.clone(),
+            clock: Arc::clone(&self.clock),
+            months_ahead: self.settings.partition_months_ahead,
+        };
         let events = Events {
-            pool: self.pool,
+            pool: self.batches,
             clock: self.clock,
             app: self.app.clone(),
             driver: self.driver.clone(),
@@ -184,6 +222,7 @@ impl Application {
         let mut background = Background::new();
         background.spawn("saga-recovery", recovery.run(self.stopping.clone()));
         background.spawn("housekeeping", housekeeping.run(self.stopping.clone()));
+        background.spawn("partitions", partitions.run(self.stopping.clone()));
         background.spawn(
             "kafka",
             kafka(self.settings.kafka, self.relay, events, self.stopping.clone()),
@@ -234,6 +273,9 @@ async fn kafka(
         }
     }
     let consumer = Consumer::new(&settings, GROUP, &TOPICS)?;
-    let (relayed, consumed) = tokio::join!(relay.run(cancel.clone()), consumer.run(events, cancel.clone()));
+    let (relayed, consumed) = tokio::join!(
+        relay.run(cancel.clone()),
+        consumer.run_batches(events, consumers::BATCH_MAX, cancel.clone())
+    );
     relayed.and(consumed)
 }

@@ -277,6 +277,8 @@ pub(crate) static RULES: &[Rule] = &[
     put("/v1/orders/{order_id}/deliver", Order, WAREHOUSE).pace(Pace::Checkout),
     put("/v1/orders/{order_id}/refund", Order, SUPPORT).pace(Pace::Checkout),
     get("/v1/admin/sagas", Order, SUPPORT),
+    post("/v1/admin/sagas/{saga_id}/retry", Order, ADMIN),
+    post("/v1/admin/sagas/{saga_id}/cancel", Order, ADMIN),
     // Inventory.
     get("/v1/inventory", Inventory, Anyone),
     post("/v1/inventory", Inventory, MERCHANT),

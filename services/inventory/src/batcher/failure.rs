@@ -22,6 +22,7 @@ pub(super) enum Failure {
 pub(super) fn classify(error: &StoreError) -> Failure {
     let source = match error {
         StoreError::Corrupt { .. } | StoreError::RowCount { .. } => return Failure::Divide,
+        StoreError::Unavailable { .. } => return Failure::Unknown,
         StoreError::Database { source, .. } => source,
     };
     let Some(code) = sqlstate(source) else {

@@ -4,22 +4,27 @@ use std::time::Duration;
 use ferrocart_failpoint::{Site, around};
 use ferrocart_http_kit::{Caller, IdempotencyKey, Problem, Role};
 use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey, StoredResponse};
-use ferrocart_pg_kit::{StoreError, outbox, run_tx};
+use ferrocart_pg_kit::{StoreError, run_tx};
 use ferrocart_types::{Email, OrderId, ReservationId, SagaId, SkuId, UserId};
-use sqlx::PgConnection;
 use tokio::time::Instant;
 
 use super::App;
+use super::begin::Beginning;
 use crate::clients::{Cart, CartStatus, Price, Reservation, ReservationStatus};
 use crate::domain::saga::Kind;
 use crate::domain::{CartId, Line, Order, OrderParts, ShippingAddress, Status};
 use crate::error::{PriceChange, ServiceError};
 use crate::events::status_event;
-use crate::store::sagas::{KeyRef, LogLine, Payload, Saga};
-use crate::store::{keys, orders, sagas};
+use crate::store::orders;
+use crate::store::sagas::{KeyRef, Payload, Saga};
 
 /// How much longer a key is held than its request may take: the request has answered by then.
 const LOCK_MARGIN: Duration = Duration::from_secs(1);
+
+/// How long a key is claimed whose request is answered within `deadline`.
+pub(crate) fn lock_for(deadline: Duration) -> Duration {
+    deadline + LOCK_MARGIN
+}
 
 /// How long a cart is waited for whose order is over.
 const CART_PATIENCE: Duration = Duration::from_secs(2);
@@ -179,16 +184,23 @@ impl App {
     /// One order and one answer per key, however often it is sent.
     pub(crate) async fn checkout(&self, request: CheckoutRequest) -> Result<CheckoutAnswer, ServiceError> {
         let deadline = self.deadline();
+        // Asked before the cart is: a cart that became an order is gone.
         if self.is_known(&request.key).await? {
-            // Asked before the cart is: a cart that became an order is gone.
             let claim = self.claim_again(&request).await?;
             return self.follow(&request, claim, deadline).await;
         }
-        let goods = self.goods(&request).await?;
+        let goods = match self.goods(&request).await {
+            Ok(goods) => goods,
+            // The same request may have become the order in between.
+            Err(_) if self.is_known(&request.key).await? => {
+                let claim = self.claim_again(&request).await?;
+                return self.follow(&request, claim, deadline).await;
+            }
+            Err(error) => return Err(error),
+        };
         match self.begin(&request, goods).await? {
             Begun::Started(begun) => {
                 let (saga, order) = *begun;
-                self.inner.relay.poke();
                 self.drive_to_answer(&request, saga, order, deadline).await
             }
             Begun::Earlier(claim) => self.follow(&request, claim, deadline).await,
@@ -196,12 +208,11 @@ impl App {
     }
 
     async fn is_known(&self, key: &KeyRef) -> Result<bool, StoreError> {
-        let mut conn = self.inner.pool.acquire().await?;
-        Ok(keys::peek(&mut conn, key).await?.is_some())
+        Ok(self.inner.peeks.run(key.clone()).await?.is_some())
     }
 
     fn lock_for(&self) -> Duration {
-        self.inner.deadline + LOCK_MARGIN
+        lock_for(self.inner.deadline)
     }
 
     async fn claim_again(&self, request: &CheckoutRequest) -> Result<Claim, ServiceError> {
@@ -215,7 +226,7 @@ impl App {
             let key = key.clone();
             Box::pin(async move {
                 match idempotency::claim(conn, &key, id, now, lock_for).await? {
-                    // Known a moment ago and forgotten since: keys live for days.
+                    // Known a moment ago and gone since: keys live for days.
                     Claim::Fresh => Err(ServiceError::InProgress(LOCK_MARGIN)),
                     claim => Ok(claim),
                 }
@@ -333,43 +344,18 @@ impl App {
             },
             created_at: now,
         };
-        let placed = (saga, order);
-        let begin = || {
-            run_tx(&self.inner.pool, "checkout.begin", |conn| {
-                let (app, key, placed) = (self.clone(), request.request_key.clone(), placed.clone());
-                Box::pin(async move { app.begin_in(conn, &key, placed).await })
-            })
+        let beginning = Beginning {
+            event: status_event(&self.inner.publisher, &order),
+            key: request.request_key.clone(),
+            lease: self.inner.driver.lease(),
+            saga: saga.clone(),
+            order: order.clone(),
         };
-        around(Site::OrderPlace, begin).await
-    }
-
-    async fn begin_in(
-        &self,
-        conn: &mut PgConnection,
-        key: &RequestKey,
-        (saga, order): (Saga, Order),
-    ) -> Result<Begun, ServiceError> {
-        let now = order.created_at;
-        match idempotency::claim(conn, key, order.id.as_uuid(), now, self.lock_for()).await? {
-            Claim::Fresh => {}
-            earlier => return Ok(Begun::Earlier(earlier)),
+        let begin = || self.inner.beginnings.run(beginning.clone());
+        if around(Site::OrderPlace, begin).await? {
+            return Ok(Begun::Started(Box::new((saga, order))));
         }
-        if !orders::insert(conn, &order).await? {
-            return Err(ServiceError::HoldRedeemed(order.id));
-        }
-        let lease = self.inner.driver.lease();
-        if !sagas::insert(conn, &saga, order.cart_id, lease).await? {
-            return Err(ServiceError::CartCheckedOut);
-        }
-        let started = LogLine {
-            step: saga.step,
-            event: "STARTED",
-            attempt: 1,
-            detail: None,
-        };
-        sagas::log(conn, saga.id, &[started], now).await?;
-        outbox::append(conn, &[status_event(&self.inner.publisher, &order)]).await?;
-        Ok(Begun::Started(Box::new((saga, order))))
+        self.claim_again(request).await.map(Begun::Earlier)
     }
 
     async fn drive_to_answer(
@@ -459,8 +445,7 @@ impl App {
             .driver
             .endings()
             .wait(order, deadline, || async {
-                let mut conn = self.inner.pool.acquire().await?;
-                Ok(keys::peek(&mut conn, &request.key).await?.flatten())
+                Ok(self.inner.peeks.run(request.key.clone()).await?.flatten())
             })
             .await
     }

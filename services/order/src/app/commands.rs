@@ -11,7 +11,7 @@ use crate::domain::saga::Kind;
 use crate::domain::{CancelReason, InvalidTransition, Order, Shipment, Status};
 use crate::error::ServiceError;
 use crate::events::status_event;
-use crate::store::sagas::{LogLine, Payload, Saga};
+use crate::store::sagas::{LogLine, NewSaga, Payload, Saga};
 use crate::store::{orders, sagas};
 
 #[derive(Debug, Clone)]
@@ -84,6 +84,7 @@ impl App {
         .await?;
         match begun {
             Begun::Already(order) => {
+                self.inner.snapshots.note(&order);
                 self.inner.relay.poke();
                 self.inner.driver.endings().ring(id);
                 return Ok(Changed::Done(*order));
@@ -150,7 +151,14 @@ impl App {
 
     async fn deliver(&self, conn: &mut PgConnection, before: Order) -> Result<Order, ServiceError> {
         let mut order = before.clone().deliver(self.inner.clock.now())?;
-        order.version = orders::update(conn, &before, &order).await?;
+        let change = orders::Change {
+            before: &before,
+            after: &order,
+        };
+        let versions = orders::update(conn, &[change]).await?;
+        if let Some(version) = versions.get(&order.id) {
+            order.version = *version;
+        }
         outbox::append(conn, &[status_event(&self.inner.publisher, &order)]).await?;
         Ok(order)
     }
@@ -184,16 +192,15 @@ impl App {
             payload,
             created_at: now,
         };
-        if !sagas::insert(conn, &saga, None, self.inner.driver.lease()).await? {
+        let new = NewSaga {
+            saga: &saga,
+            cart: None,
+            lease: self.inner.driver.lease(),
+        };
+        if sagas::insert(conn, &[new]).await? == 0 {
             return Err(ServiceError::OrderBusy);
         }
-        let started = LogLine {
-            step: saga.step,
-            event: "STARTED",
-            attempt: 1,
-            detail: None,
-        };
-        sagas::log(conn, saga.id, &[started], now).await?;
+        sagas::log(conn, &[LogLine::first(&saga)]).await?;
         Ok(Begun::Started(Box::new((saga, order))))
     }
 

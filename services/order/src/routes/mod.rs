@@ -34,7 +34,9 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .route("/v1/orders/{order_id}/ship", web::put().to(ship::ship))
         .route("/v1/orders/{order_id}/deliver", web::put().to(deliver::deliver))
         .route("/v1/orders/{order_id}/refund", web::put().to(refund::refund))
-        .route("/v1/admin/sagas", web::get().to(admin::sagas));
+        .route("/v1/admin/sagas", web::get().to(admin::sagas))
+        .route("/v1/admin/sagas/{saga_id}/retry", web::post().to(admin::retry))
+        .route("/v1/admin/sagas/{saga_id}/cancel", web::post().to(admin::cancel));
 }
 
 /// 200 with the order, or 202 while what was asked for goes on.

@@ -2,9 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrocart_failpoint::Failpoints;
-use ferrocart_kafka_kit::RelayHandle;
+use ferrocart_pg_kit::Combiner;
 use ferrocart_pg_kit::idempotency::StoredResponse;
-use ferrocart_pg_kit::outbox::Publisher;
 use ferrocart_types::SharedClock;
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -15,7 +14,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::perform::{Performer, Report};
-use super::record::Recorded;
+use super::record::{Recorded, Records};
 use super::{Endings, SagaError, sites};
 use crate::clients::Clients;
 use crate::config::SagaSettings;
@@ -34,8 +33,7 @@ pub(crate) struct DriverParts {
     pub(crate) pool: PgPool,
     pub(crate) clients: Clients,
     pub(crate) clock: SharedClock,
-    pub(crate) publisher: Publisher,
-    pub(crate) relay: RelayHandle,
+    pub(crate) records: Combiner<Records>,
     pub(crate) settings: SagaSettings,
     /// Names this process in leases.
     pub(crate) owner: Uuid,

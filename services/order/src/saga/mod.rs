@@ -21,6 +21,7 @@ use crate::domain::InvalidTransition;
 
 pub(crate) use driver::{Driver, DriverParts};
 pub(crate) use endings::Endings;
+pub(crate) use record::Records;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SagaError {

@@ -1,20 +1,25 @@
-//! What is written down after a step, in one transaction.
+//! What is written down after a step. The records of many sagas share a transaction.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use ferrocart_kafka_kit::RelayHandle;
 use ferrocart_pg_kit::idempotency::{self, RequestKey, StoredResponse};
-use ferrocart_pg_kit::{StoreError, outbox, run_tx};
-use ferrocart_types::Timestamp;
+use ferrocart_pg_kit::outbox::{self, Publisher};
+use ferrocart_pg_kit::{Batch, BoxFuture, run_tx};
+use ferrocart_types::{OrderId, Timestamp};
 use rand::Rng;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
+use tracing::Span;
 
 use super::driver::{Driver, Ended};
 use super::perform::Report;
 use super::{SagaError, answer};
 use crate::config::SagaSettings;
 use crate::domain::saga::{End, Kind, Next, Outcome, Situation, decide};
-use crate::domain::{Order, Step};
+use crate::domain::{CancelReason, Order, Step};
 use crate::events::status_event;
+use crate::snapshots::Snapshots;
 use crate::store::sagas::{LogLine, Progress, Saga, SagaState};
 use crate::store::{orders, sagas};
 
@@ -28,7 +33,7 @@ const WAIT: Duration = Duration::from_secs(5);
 const WAIT_FOR_METHOD: Duration = Duration::from_secs(15);
 
 /// What the driver does next.
-pub(super) enum Recorded {
+pub(crate) enum Recorded {
     Next {
         driven: Box<(Saga, Order)>,
         after: Duration,
@@ -44,34 +49,204 @@ impl Driver {
         order: &Order,
         report: &Report,
     ) -> Result<Recorded, SagaError> {
-        let recorded = run_tx(&self.inner.pool, "saga.record", |conn| {
-            let driver = self.clone();
-            let step = StepRecord {
-                saga: saga.clone(),
-                order: order.clone(),
-                report: report.clone(),
-                now: self.inner.clock.now(),
-            };
-            Box::pin(async move { step.write(conn, &driver).await })
-        })
-        .await?;
-        // Missing a poke costs time, not the event; most steps have none.
-        self.inner.relay.poke();
-        Ok(recorded)
+        let step = StepRecord {
+            saga: saga.clone(),
+            order: order.clone(),
+            report: report.clone(),
+            now: self.inner.clock.now(),
+            span: Span::current(),
+        };
+        self.inner.records.run(step).await?
     }
 }
 
-struct StepRecord {
+/// Writes the records of steps.
+pub(crate) struct Records {
+    pub(crate) pool: PgPool,
+    pub(crate) publisher: Publisher,
+    pub(crate) relay: RelayHandle,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) settings: SagaSettings,
+}
+
+impl Batch for Records {
+    const NAME: &'static str = "saga.record";
+    type Item = StepRecord;
+    /// What is the matter with one saga is told to its driver; the others are none the worse.
+    type Answer = Result<Recorded, SagaError>;
+    type Error = SagaError;
+
+    fn run<'a>(&'a self, steps: &'a [StepRecord]) -> BoxFuture<'a, Result<Vec<Self::Answer>, SagaError>> {
+        Box::pin(async move {
+            let (answers, published) = run_tx(&self.pool, Self::NAME, |conn| {
+                let (desk, steps) = (self.desk(), steps.to_vec());
+                Box::pin(async move { desk.write(conn, steps).await })
+            })
+            .await?;
+            if published {
+                self.relay.poke();
+            }
+            for (step, answer) in steps.iter().zip(&answers) {
+                match answer {
+                    Ok(Recorded::Next { driven, .. }) if driven.1.version > step.order.version => {
+                        self.snapshots.note(&driven.1);
+                    }
+                    Ok(Recorded::Ended(ended)) => self.snapshots.note(&ended.order),
+                    _ => {}
+                }
+            }
+            Ok(answers)
+        })
+    }
+
+    fn is_unavailable(error: &SagaError) -> bool {
+        matches!(error, SagaError::Store(error) if error.is_unavailable())
+    }
+}
+
+impl Records {
+    fn desk(&self) -> Desk {
+        Desk {
+            settings: self.settings.clone(),
+            publisher: self.publisher.clone(),
+        }
+    }
+}
+
+/// Where it is decided what is written.
+struct Desk {
+    settings: SagaSettings,
+    publisher: Publisher,
+}
+
+/// A step whose outcome is to be recorded.
+#[derive(Clone)]
+pub(crate) struct StepRecord {
     saga: Saga,
     order: Order,
     report: Report,
     now: Timestamp,
+    /// The saga's own: its events belong to its trace.
+    span: Span,
+}
+
+/// What is to be written about one saga.
+struct Plan {
+    saga: Saga,
+    before: Order,
+    order: Order,
+    progress: Progress,
+    lines: Vec<LogLine>,
+    then: Then,
+    span: Span,
+}
+
+enum Then {
+    Next(Duration),
+    Parked,
+    Ended(End),
+}
+
+impl Desk {
+    /// Answers what the drivers do next, and whether there is anything to publish.
+    async fn write(
+        &self,
+        conn: &mut PgConnection,
+        steps: Vec<StepRecord>,
+    ) -> Result<(Vec<<Records as Batch>::Answer>, bool), SagaError> {
+        let held = sagas::hold(conn, &steps.iter().map(|step| &step.saga).collect::<Vec<_>>()).await?;
+        let mut plans: Vec<Result<Plan, SagaError>> = steps
+            .into_iter()
+            .map(|step| match held.get(&step.saga.id) {
+                Some(cancel) => step.plan(*cancel, &self.settings),
+                None => Err(SagaError::Fenced),
+            })
+            .collect();
+        let published = self.write_orders(conn, &mut plans).await?;
+        let made = || plans.iter().flatten();
+        sagas::log(
+            conn,
+            &made().flat_map(|plan| plan.lines.clone()).collect::<Vec<_>>(),
+        )
+        .await?;
+        sagas::update(
+            conn,
+            &made()
+                .map(|plan| (&plan.saga, &plan.progress))
+                .collect::<Vec<_>>(),
+        )
+        .await?;
+        let answers = store_answers(conn, &plans).await?;
+        let answers = plans
+            .into_iter()
+            .zip(answers)
+            .map(|(plan, answer)| Ok(plan?.recorded(answer)))
+            .collect();
+        Ok((answers, published))
+    }
+
+    /// Orders that have changed, and the events of those that have come to another status.
+    async fn write_orders(
+        &self,
+        conn: &mut PgConnection,
+        plans: &mut [Result<Plan, SagaError>],
+    ) -> Result<bool, SagaError> {
+        let changes: Vec<_> = plans
+            .iter()
+            .flatten()
+            .filter(|plan| plan.order != plan.before)
+            .map(|plan| orders::Change {
+                before: &plan.before,
+                after: &plan.order,
+            })
+            .collect();
+        let versions: HashMap<OrderId, i64> = orders::update(conn, &changes).await?;
+        let mut events = Vec::new();
+        for plan in plans.iter_mut().flatten() {
+            if let Some(version) = versions.get(&plan.order.id) {
+                plan.order.version = *version;
+            }
+            if plan.order.sequence() > plan.before.sequence() {
+                let event = plan.span.in_scope(|| status_event(&self.publisher, &plan.order));
+                events.push(event);
+            }
+        }
+        outbox::append(conn, &events).await?;
+        Ok(!events.is_empty())
+    }
+}
+
+/// The answers to checkouts that have ended, for each plan.
+async fn store_answers(
+    conn: &mut PgConnection,
+    plans: &[Result<Plan, SagaError>],
+) -> Result<Vec<Option<StoredResponse>>, SagaError> {
+    let mut answers = Vec::with_capacity(plans.len());
+    let mut stored = Vec::new();
+    for plan in plans {
+        let answer = match plan {
+            Ok(plan) => plan.answer()?,
+            Err(_) => None,
+        };
+        if let (Some(answer), Ok(plan)) = (&answer, plan)
+            && let Some(key) = &plan.saga.payload.idempotency
+        {
+            stored.push((RequestKey::new(&key.caller, &key.key, &[]), answer.clone()));
+        }
+        answers.push(answer);
+    }
+    if !stored.is_empty() {
+        let done = idempotency::complete_many(conn, &stored).await?;
+        if usize::try_from(done).is_ok_and(|done| done < stored.len()) {
+            // A saga that took longer than keys are kept; nobody can ask for its answer any more.
+            tracing::warn!("the idempotency key of a checkout was forgotten before its end");
+        }
+    }
+    Ok(answers)
 }
 
 impl StepRecord {
-    async fn write(mut self, conn: &mut PgConnection, driver: &Driver) -> Result<Recorded, SagaError> {
-        let settings = &driver.inner.settings;
-        let cancel = sagas::hold(conn, &self.saga).await?.ok_or(SagaError::Fenced)?;
+    fn plan(mut self, cancel: Option<CancelReason>, settings: &SagaSettings) -> Result<Plan, SagaError> {
         let tried = self.saga.attempts.saturating_add(1);
         let age = self.now - self.saga.created_at;
         let patience = if self.saga.payload.pays_later {
@@ -98,19 +273,14 @@ impl StepRecord {
                 if let (Step::Reserve, Some(reservation)) = (self.saga.step, self.report.reservation_id) {
                     self.order = self.order.payment_pending(reservation, self.now)?;
                 }
-                self.save_order(conn, &before, driver).await?;
-                self.step_to(conn, step, driver).await
+                Ok(self.step_to(before, step, settings))
             }
             Next::Undo(step, reason) => {
-                self.save_order(conn, &before, driver).await?;
                 self.saga.reason = Some(reason);
-                self.step_to(conn, step, driver).await
+                Ok(self.step_to(before, step, settings))
             }
-            Next::End(end) => self.end(conn, &before, end, driver).await,
-            Next::Retry | Next::Stuck | Next::Wait => {
-                self.save_order(conn, &before, driver).await?;
-                self.again(conn, next, tried, driver).await
-            }
+            Next::End(end) => self.end(before, end),
+            Next::Retry | Next::Stuck | Next::Wait => Ok(self.again(before, next, tried, settings)),
         }
     }
 
@@ -129,63 +299,29 @@ impl StepRecord {
         payload.waiting |= self.report.outcome == Outcome::Waiting && payload.payment_method.is_some();
     }
 
-    async fn save_order(
-        &mut self,
-        conn: &mut PgConnection,
-        before: &Order,
-        driver: &Driver,
-    ) -> Result<(), SagaError> {
-        if self.order == *before {
-            return Ok(());
-        }
-        self.order.updated_at = self.now;
-        self.order.version = orders::update(conn, before, &self.order).await?;
-        if self.order.sequence() > before.sequence() {
-            outbox::append(conn, &[status_event(&driver.inner.publisher, &self.order)]).await?;
-        }
-        Ok(())
+    fn lease_until(&self, settings: &SagaSettings) -> Timestamp {
+        self.now + Duration::from_millis(settings.saga_lease_ms)
     }
 
-    async fn step_to(
-        mut self,
-        conn: &mut PgConnection,
-        step: Step,
-        driver: &Driver,
-    ) -> Result<Recorded, SagaError> {
-        let lines = [
+    fn step_to(mut self, before: Order, step: Step, settings: &SagaSettings) -> Plan {
+        let lines = vec![
             self.outcome_line(self.saga.attempts.saturating_add(1)),
-            LogLine {
-                step,
-                event: "STARTED",
-                attempt: 1,
-                detail: None,
-            },
+            self.started_line(step, 1),
         ];
-        sagas::log(conn, self.saga.id, &lines, self.now).await?;
         self.saga.step = step;
         self.saga.attempts = 0;
         let progress = Progress {
-            state: working_state(step),
-            lease_until: Some(driver.lease().until),
+            state: SagaState::at(step),
+            lease_until: Some(self.lease_until(settings)),
             next_attempt_at: self.now,
             last_error: None,
+            at: self.now,
         };
-        sagas::update(conn, &self.saga, progress, self.now).await?;
-        Ok(Recorded::Next {
-            driven: Box::new((self.saga, self.order)),
-            after: Duration::ZERO,
-        })
+        self.planned(before, progress, lines, Then::Next(Duration::ZERO))
     }
 
     /// The same step again, later.
-    async fn again(
-        mut self,
-        conn: &mut PgConnection,
-        next: Next,
-        tried: i32,
-        driver: &Driver,
-    ) -> Result<Recorded, SagaError> {
-        let settings = &driver.inner.settings;
+    fn again(mut self, before: Order, next: Next, tried: i32, settings: &SagaSettings) -> Plan {
         let stuck =
             next == Next::Stuck || u32::try_from(tried).unwrap_or(u32::MAX) >= settings.saga_stuck_tries;
         let after = match next {
@@ -194,18 +330,13 @@ impl StepRecord {
             Next::Stuck => Duration::from_millis(settings.saga_backoff_max_ms),
             _ => backoff(settings, tried),
         };
+        let mut lines = Vec::new();
         // A saga that is stuck for days must not write a line every few seconds.
         if !stuck || self.saga.attempts == 0 {
-            let mut lines = vec![self.outcome_line(tried)];
+            lines.push(self.outcome_line(tried));
             if next != Next::Wait {
-                lines.push(LogLine {
-                    step: self.saga.step,
-                    event: "STARTED",
-                    attempt: tried.saturating_add(1),
-                    detail: None,
-                });
+                lines.push(self.started_line(self.saga.step, tried.saturating_add(1)));
             }
-            sagas::log(conn, self.saga.id, &lines, self.now).await?;
         }
         if next != Next::Wait {
             self.saga.attempts = tried;
@@ -215,35 +346,26 @@ impl StepRecord {
             state: if stuck {
                 SagaState::Stuck
             } else {
-                working_state(self.saga.step)
+                SagaState::at(self.saga.step)
             },
-            lease_until: sleeps.then(|| driver.lease().until + after),
+            lease_until: sleeps.then(|| self.lease_until(settings) + after),
             next_attempt_at: self.now + after,
-            last_error: self.report.detail.as_deref(),
+            last_error: self.report.detail.clone(),
+            at: self.now,
         };
         if stuck {
-            tracing::error!(
-                saga.step = %self.saga.step, saga.attempts = self.saga.attempts,
-                error = self.report.detail, "a saga is stuck"
-            );
-        }
-        sagas::update(conn, &self.saga, progress, self.now).await?;
-        if sleeps {
-            return Ok(Recorded::Next {
-                driven: Box::new((self.saga, self.order)),
-                after,
+            self.span.in_scope(|| {
+                tracing::error!(
+                    saga.step = %self.saga.step, saga.attempts = self.saga.attempts,
+                    error = self.report.detail, "a saga is stuck"
+                );
             });
         }
-        Ok(Recorded::Parked)
+        let then = if sleeps { Then::Next(after) } else { Then::Parked };
+        self.planned(before, progress, lines, then)
     }
 
-    async fn end(
-        mut self,
-        conn: &mut PgConnection,
-        before: &Order,
-        end: End,
-        driver: &Driver,
-    ) -> Result<Recorded, SagaError> {
+    fn end(mut self, before: Order, end: End) -> Result<Plan, SagaError> {
         self.order = match end {
             End::Confirmed => self.order.confirm(self.now)?,
             End::Shipped => {
@@ -257,43 +379,44 @@ impl StepRecord {
             }
             End::Unchanged => self.order,
         };
-        self.save_order(conn, before, driver).await?;
-        let lines = [self.outcome_line(self.saga.attempts.saturating_add(1))];
-        sagas::log(conn, self.saga.id, &lines, self.now).await?;
+        let lines = vec![self.outcome_line(self.saga.attempts.saturating_add(1))];
         self.saga.payload.payment_method = None;
         let progress = Progress {
             state: SagaState::Done,
             lease_until: None,
             next_attempt_at: self.now,
-            last_error: self.report.detail.as_deref().filter(|_| end == End::Unchanged),
-        };
-        sagas::update(conn, &self.saga, progress, self.now).await?;
-        let answer = match self.saga.kind {
-            Kind::Checkout => Some(self.store_answer(conn, end).await?),
-            _ => None,
+            last_error: self.report.detail.clone().filter(|_| end == End::Unchanged),
+            at: self.now,
         };
         metrics::counter!("saga_ends_total", "kind" => self.saga.kind.as_str(), "end" => label(end))
             .increment(1);
-        Ok(Recorded::Ended(Box::new(Ended {
-            end,
-            order: self.order,
-            answer,
-        })))
+        Ok(self.planned(before, progress, lines, Then::Ended(end)))
     }
 
-    async fn store_answer(&self, conn: &mut PgConnection, end: End) -> Result<StoredResponse, SagaError> {
-        let response = answer::of_checkout(&self.order, end, self.saga.payload.refusal.as_ref())?;
-        if let Some(key) = &self.saga.payload.idempotency {
-            let key = RequestKey::new(&key.caller, &key.key, &[]);
-            match idempotency::complete(conn, &key, &response).await {
-                // A saga that took longer than keys are kept; nobody can ask for its answer any more.
-                Err(StoreError::RowCount { actual: 0, .. }) => {
-                    tracing::warn!("the idempotency key of a checkout was forgotten before its end");
-                }
-                outcome => outcome?,
-            }
+    fn planned(mut self, before: Order, progress: Progress, lines: Vec<LogLine>, then: Then) -> Plan {
+        if self.order != before {
+            self.order.updated_at = self.now;
         }
-        Ok(response)
+        Plan {
+            saga: self.saga,
+            before,
+            order: self.order,
+            progress,
+            lines,
+            then,
+            span: self.span,
+        }
+    }
+
+    fn started_line(&self, step: Step, attempt: i32) -> LogLine {
+        LogLine {
+            saga: self.saga.id,
+            step,
+            event: "STARTED",
+            attempt,
+            at: self.now,
+            detail: None,
+        }
     }
 
     fn outcome_line(&self, attempt: i32) -> LogLine {
@@ -304,19 +427,42 @@ impl StepRecord {
             Outcome::Waiting => "WAITING",
         };
         LogLine {
+            saga: self.saga.id,
             step: self.saga.step,
             event,
             attempt,
+            at: self.now,
             detail: self.report.detail.clone(),
         }
     }
 }
 
-const fn working_state(step: Step) -> SagaState {
-    if step.is_undo() {
-        SagaState::Compensating
-    } else {
-        SagaState::Running
+impl Plan {
+    /// What the client of a checkout that ends is told; it holds the order's version, which is known once the
+    /// order is written.
+    fn answer(&self) -> Result<Option<StoredResponse>, SagaError> {
+        match (&self.then, self.saga.kind) {
+            (Then::Ended(end), Kind::Checkout) => self
+                .span
+                .in_scope(|| answer::of_checkout(&self.order, *end, self.saga.payload.refusal.as_ref()))
+                .map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn recorded(self, answer: Option<StoredResponse>) -> Recorded {
+        match self.then {
+            Then::Next(after) => Recorded::Next {
+                driven: Box::new((self.saga, self.order)),
+                after,
+            },
+            Then::Parked => Recorded::Parked,
+            Then::Ended(end) => Recorded::Ended(Box::new(Ended {
+                end,
+                order: self.order,
+                answer,
+            })),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod keys;
 pub(crate) mod orders;
+pub(crate) mod partitions;
 pub(crate) mod sagas;
 
 use ferrocart_pg_kit::StoreError;
@@ -14,6 +15,19 @@ fn expect_one(operation: &'static str, actual: u64) -> Result<(), StoreError> {
     Err(StoreError::RowCount {
         operation,
         expected: 1,
+        actual,
+    })
+}
+
+/// As [`expect_one`], for a write of several rows.
+fn expect(operation: &'static str, expected: usize, actual: u64) -> Result<(), StoreError> {
+    let expected = u64::try_from(expected).unwrap_or(u64::MAX);
+    if actual == expected {
+        return Ok(());
+    }
+    Err(StoreError::RowCount {
+        operation,
+        expected,
         actual,
     })
 }

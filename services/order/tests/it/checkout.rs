@@ -1,3 +1,4 @@
+use futures::future::join_all;
 use serde_json::json;
 
 use crate::shop::{Buyer, Shop, body, id_of, statuses};
@@ -117,6 +118,52 @@ async fn refusals_before_an_order_leave_none() {
     assert_eq!(shop.world.count("authorize"), 1);
 }
 
+/// Rows that one transaction wrote bear its id.
+async fn transactions(shop: &Shop, table: &str) -> i64 {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "SELECT count(DISTINCT xmin::text) FROM {table}"
+    )))
+    .fetch_one(&shop.pool)
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_shares_its_commits_and_one_that_is_refused_harms_nobody() {
+    let shop = Shop::open_with(|settings| settings.neighbours.call_timeout_ms = 5_000).await;
+    let sku = shop.world.sku(1_999, 1_000);
+    let buyers: Vec<Buyer> = (0..60).map(|_| shop.customer()).collect();
+    for buyer in &buyers {
+        shop.fill(buyer, &[(sku, 1)]);
+    }
+    // Every tenth sends its cart twice, under two keys: one of the two is refused, in whatever batch it is.
+    let twice = || buyers.iter().step_by(10);
+    let checkouts = buyers
+        .iter()
+        .chain(twice())
+        .map(|buyer| buyer.checkout("pm_card_visa"));
+    let answers = join_all(checkouts).await;
+    let (made, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 201);
+    assert_eq!((made.len(), refused.len()), (60, 6));
+    for answer in refused {
+        answer.expect_problem(409, "CART_CHECKED_OUT");
+    }
+    assert_eq!(shop.world.available(sku), 940);
+    for answer in &made {
+        let id = id_of(answer);
+        assert_eq!(shop.world.money_moves(&id, "authorize"), 1);
+        assert_eq!(statuses(&answer.json), ["PLACED", "PAYMENT_PENDING", "CONFIRMED"]);
+        assert_eq!(shop.log(&id).await.len(), 6, "{id}");
+    }
+    let (beginnings, records) = (
+        transactions(&shop, "order_lines").await,
+        transactions(&shop, "saga_log").await,
+    );
+    assert!(beginnings < 45, "{beginnings} transactions for 60 beginnings");
+    assert!(records < 160, "{records} transactions for 240 records");
+    assert_eq!(shop.unfinished_sagas().await, 0);
+}
+
 /// A SKU that was put into a cart and has left the catalog since.
 fn withdrawn(shop: &Shop, buyer: &Buyer) {
     let sku = shop.world.sku(1, 1);
@@ -200,7 +247,7 @@ async fn a_guest_buys_with_an_email_and_a_customers_comes_from_the_account() {
 async fn two_checkouts_of_one_cart_with_keys_of_their_own_make_one_order() {
     let shop = Shop::open().await;
     let (buyer, sku) = shop.customer_with_cart();
-    let answers = futures::future::join_all((0..8).map(|_| buyer.checkout("pm_card_visa"))).await;
+    let answers = join_all((0..8).map(|_| buyer.checkout("pm_card_visa"))).await;
     let won: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
     assert_eq!(won.len(), 1);
     for lost in answers.into_iter().filter(|answer| answer.status != 201) {

@@ -236,6 +236,7 @@ fn settings(env: &TestEnv, world: &World) -> Settings {
     settings.auth = env.auth();
     settings.pg = env.pg.clone();
     settings.kafka = env.kafka.clone();
+    settings.redis = env.redis.clone();
     for url in [
         &mut settings.neighbours.catalog_url,
         &mut settings.neighbours.cart_url,

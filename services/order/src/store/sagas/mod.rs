@@ -1,3 +1,7 @@
+mod admin;
+
+use std::collections::HashMap;
+
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
 use ferrocart_types::{OrderId, ReservationId, SagaId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -6,10 +10,11 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::{corrupt, expect_one};
+use super::{corrupt, expect, expect_one};
 use crate::domain::saga::Kind;
 use crate::domain::{CancelReason, CartId, Shipment, Step};
-use crate::views::SagaView;
+
+pub(crate) use admin::{count, list, lock, retry_now};
 
 /// What a driver needs to know besides the order; survives it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -73,7 +78,18 @@ pub(crate) enum SagaState {
 }
 
 impl SagaState {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const UNFINISHED: [Self; 3] = [Self::Running, Self::Compensating, Self::Stuck];
+
+    /// What a saga that gets on is at a step.
+    pub(crate) const fn at(step: Step) -> Self {
+        if step.is_undo() {
+            Self::Compensating
+        } else {
+            Self::Running
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "RUNNING",
             Self::Compensating => "COMPENSATING",
@@ -105,39 +121,51 @@ pub(crate) struct Lease {
     pub(crate) until: Timestamp,
 }
 
-/// Inserts a saga that its creator drives. `false` when the order or the cart has an unfinished one.
-pub(crate) async fn insert(
-    conn: &mut PgConnection,
-    saga: &Saga,
-    cart: Option<CartId>,
-    lease: Lease,
-) -> Result<bool, StoreError> {
-    let state = if saga.step.is_undo() {
-        SagaState::Compensating
-    } else {
-        SagaState::Running
-    };
+/// A saga that its creator drives, and the cart that nothing else may be made of while it runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewSaga<'a> {
+    pub(crate) saga: &'a Saga,
+    pub(crate) cart: Option<CartId>,
+    pub(crate) lease: Lease,
+}
+
+/// Inserts sagas. Answers how many were inserted: an order or a cart that has an unfinished one gets none.
+pub(crate) async fn insert(conn: &mut PgConnection, new: &[NewSaga<'_>]) -> Result<u64, StoreError> {
+    let mut sorted = new.to_vec();
+    // In one order everywhere: two batches that share carts then never wait for each other.
+    sorted.sort_by_key(|new| (new.cart.map(|cart| cart.to_string()), new.saga.order_id.as_uuid()));
+    let sagas = || sorted.iter().map(|new| new.saga);
     let done = sqlx::query(
         "INSERT INTO sagas (saga_id, order_id, kind, step, state, cart_id, reason, lease_owner, lease_until, fence,
-                            next_attempt_at, payload, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $11, $11) ON CONFLICT DO NOTHING",
+                            payload, created_at, next_attempt_at, updated_at)
+         SELECT *, created_at, created_at
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[],
+                     $9::timestamptz[], $10::bigint[], $11::jsonb[], $12::timestamptz[])
+              AS new (saga_id, order_id, kind, step, state, cart_id, reason, lease_owner, lease_until, fence, payload,
+                      created_at)
+         ON CONFLICT DO NOTHING",
     )
-    .bind(saga.id.as_uuid())
-    .bind(saga.order_id.as_uuid())
-    .bind(saga.kind.as_str())
-    .bind(saga.step.as_str())
-    .bind(state.as_str())
-    .bind(cart.map(|cart| cart.to_string()))
-    .bind(saga.reason.map(CancelReason::as_str))
-    .bind(lease.owner)
-    .bind(lease.until)
-    .bind(saga.fence)
-    .bind(saga.created_at)
-    .bind(Json(&saga.payload))
+    .bind(sagas().map(|saga| saga.id.as_uuid()).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| saga.order_id.as_uuid()).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| saga.kind.as_str()).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| saga.step.as_str()).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| SagaState::at(saga.step).as_str()).collect::<Vec<_>>())
+    .bind(
+        sorted
+            .iter()
+            .map(|new| new.cart.map(|cart| cart.to_string()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(sagas().map(|saga| saga.reason.map(CancelReason::as_str)).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|new| new.lease.owner).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|new| new.lease.until).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| saga.fence).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| Json(&saga.payload)).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| saga.created_at).collect::<Vec<_>>())
     .execute(conn)
     .await
     .op("sagas.insert")?;
-    Ok(done.rows_affected() == 1)
+    Ok(done.rows_affected())
 }
 
 /// Takes sagas that nobody drives, and raises their fences.
@@ -165,74 +193,86 @@ pub(crate) async fn take_over(
     rows.iter().map(saga).collect()
 }
 
-/// Locks a driver's saga until the transaction ends. `None` when another driver has taken it over;
-/// else who wants the order cancelled, if anyone does.
+/// Locks drivers' sagas until the transaction ends. Answers, of those that are still theirs, who wants the
+/// order cancelled, if anyone does; one that another driver has taken over is left out.
 pub(crate) async fn hold(
     conn: &mut PgConnection,
-    saga: &Saga,
-) -> Result<Option<Option<CancelReason>>, StoreError> {
+    sagas: &[&Saga],
+) -> Result<HashMap<SagaId, Option<CancelReason>>, StoreError> {
     const OP: &str = "sagas.hold";
-    let row = sqlx::query(
-        "SELECT cancel_requested FROM sagas WHERE saga_id = $1 AND fence = $2 AND state <> 'DONE' FOR UPDATE",
+    let rows = sqlx::query(
+        "SELECT sagas.saga_id, sagas.cancel_requested FROM UNNEST($1::uuid[], $2::bigint[]) AS held (saga_id, fence)
+         JOIN sagas ON sagas.saga_id = held.saga_id AND sagas.fence = held.fence
+         WHERE sagas.state <> 'DONE' ORDER BY sagas.saga_id FOR UPDATE OF sagas",
     )
-    .bind(saga.id.as_uuid())
-    .bind(saga.fence)
-    .fetch_optional(conn)
+    .bind(sagas.iter().map(|saga| saga.id.as_uuid()).collect::<Vec<_>>())
+    .bind(sagas.iter().map(|saga| saga.fence).collect::<Vec<_>>())
+    .fetch_all(conn)
     .await
     .op(OP)?;
-    let Some(row) = row else { return Ok(None) };
-    match row.try_get::<Option<&str>, _>("cancel_requested").op(OP)? {
-        None => Ok(Some(None)),
-        Some(text) => {
-            let unknown = || corrupt("sagas", "cancel_requested", saga.id, format!("`{text}`"));
-            CancelReason::parse(text)
-                .ok_or_else(unknown)
-                .map(|reason| Some(Some(reason)))
-        }
-    }
+    rows.iter()
+        .map(|row| {
+            let id: Uuid = row.try_get("saga_id").op(OP)?;
+            let unknown = |text: &str| corrupt("sagas", "cancel_requested", id, format!("`{text}`"));
+            let cancel = row
+                .try_get::<Option<&str>, _>("cancel_requested")
+                .op(OP)?
+                .map(|text| CancelReason::parse(text).ok_or_else(|| unknown(text)))
+                .transpose()?;
+            Ok((SagaId(id), cancel))
+        })
+        .collect()
 }
 
 /// What the driver leaves behind after a step.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Progress<'a> {
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
     pub(crate) state: SagaState,
     /// `None` gives the saga up, for the worker to go on at `next_attempt_at`.
     pub(crate) lease_until: Option<Timestamp>,
     pub(crate) next_attempt_at: Timestamp,
-    pub(crate) last_error: Option<&'a str>,
+    pub(crate) last_error: Option<String>,
+    pub(crate) at: Timestamp,
 }
 
-/// Writes where the saga stands. A payment method that came while the driver was at work is gone on with at
-/// once. Fenced: a driver that has lost it changes nothing and is told.
+/// Writes where sagas stand. A payment method that came while the driver was at work is gone on with at
+/// once. Fenced: where a driver has lost its saga nothing is changed.
 pub(crate) async fn update(
     conn: &mut PgConnection,
-    saga: &Saga,
-    progress: Progress<'_>,
-    now: Timestamp,
+    changes: &[(&Saga, &Progress)],
 ) -> Result<(), StoreError> {
     const OP: &str = "sagas.update";
+    let sagas = || changes.iter().map(|(saga, _)| *saga);
+    let progress = || changes.iter().map(|(_, progress)| *progress);
     let done = sqlx::query(
-        "UPDATE sagas SET step = $3, state = $4, reason = $5, lease_until = $6, attempts = $7, last_error = $9, payload = $10, updated_at = $11,
-                          payment_method = CASE WHEN $4 = 'DONE' THEN NULL ELSE payment_method END,
-                          next_attempt_at = CASE WHEN payment_method IS NOT NULL AND NOT ($10 ? 'payment_method')
-                                                 THEN $11 ELSE $8 END
-         WHERE saga_id = $1 AND fence = $2",
+        "UPDATE sagas SET step = change.step, state = change.state, reason = change.reason,
+                          lease_until = change.lease_until, attempts = change.attempts,
+                          last_error = change.last_error, payload = change.payload, updated_at = change.at,
+                          payment_method = CASE WHEN change.state = 'DONE' THEN NULL ELSE payment_method END,
+                          next_attempt_at = CASE WHEN payment_method IS NOT NULL
+                                                      AND NOT (change.payload ? 'payment_method')
+                                                 THEN change.at ELSE change.next_attempt_at END
+         FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::int[],
+                     $8::timestamptz[], $9::text[], $10::jsonb[], $11::timestamptz[])
+              AS change (saga_id, fence, step, state, reason, lease_until, attempts, next_attempt_at, last_error,
+                         payload, at)
+         WHERE sagas.saga_id = change.saga_id AND sagas.fence = change.fence",
     )
-    .bind(saga.id.as_uuid())
-    .bind(saga.fence)
-    .bind(saga.step.as_str())
-    .bind(progress.state.as_str())
-    .bind(saga.reason.map(CancelReason::as_str))
-    .bind(progress.lease_until)
-    .bind(saga.attempts)
-    .bind(progress.next_attempt_at)
-    .bind(progress.last_error)
-    .bind(Json(&saga.payload))
-    .bind(now)
+    .bind(sagas().map(|saga| saga.id.as_uuid()).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| saga.fence).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| saga.step.as_str()).collect::<Vec<_>>())
+    .bind(progress().map(|progress| progress.state.as_str()).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| saga.reason.map(CancelReason::as_str)).collect::<Vec<_>>())
+    .bind(progress().map(|progress| progress.lease_until).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| saga.attempts).collect::<Vec<_>>())
+    .bind(progress().map(|progress| progress.next_attempt_at).collect::<Vec<_>>())
+    .bind(progress().map(|progress| progress.last_error.as_deref()).collect::<Vec<_>>())
+    .bind(sagas().map(|saga| Json(&saga.payload)).collect::<Vec<_>>())
+    .bind(progress().map(|progress| progress.at).collect::<Vec<_>>())
     .execute(conn)
     .await
     .op(OP)?;
-    expect_one(OP, done.rows_affected())
+    expect(OP, changes.len(), done.rows_affected())
 }
 
 /// Gives a saga up at once, such as when the service stops: another replica goes on without waiting.
@@ -252,34 +292,49 @@ pub(crate) async fn give_up(conn: &mut PgConnection, saga: &Saga, now: Timestamp
 /// One line of a saga's log.
 #[derive(Debug, Clone)]
 pub(crate) struct LogLine {
+    pub(crate) saga: SagaId,
     pub(crate) step: Step,
     /// STARTED, SUCCEEDED, FAILED, UNKNOWN or WAITING
     pub(crate) event: &'static str,
     pub(crate) attempt: i32,
+    pub(crate) at: Timestamp,
     pub(crate) detail: Option<String>,
 }
 
-pub(crate) async fn log(
-    conn: &mut PgConnection,
-    saga: SagaId,
-    lines: &[LogLine],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let steps: Vec<&str> = lines.iter().map(|line| line.step.as_str()).collect();
-    let events: Vec<&str> = lines.iter().map(|line| line.event).collect();
-    let attempts: Vec<i32> = lines.iter().map(|line| line.attempt).collect();
-    let details: Vec<Option<&str>> = lines.iter().map(|line| line.detail.as_deref()).collect();
+impl LogLine {
+    /// That a saga's first step is about to be tried.
+    pub(crate) fn first(saga: &Saga) -> Self {
+        Self {
+            saga: saga.id,
+            step: saga.step,
+            event: "STARTED",
+            attempt: 1,
+            at: saga.created_at,
+            detail: None,
+        }
+    }
+}
+
+/// Appends lines in the given order.
+pub(crate) async fn log(conn: &mut PgConnection, lines: &[LogLine]) -> Result<(), StoreError> {
+    if lines.is_empty() {
+        return Ok(());
+    }
     sqlx::query(
         "INSERT INTO saga_log (saga_id, step, event, attempt, at, detail)
-         SELECT $1, step, event, attempt, $2, detail
-         FROM UNNEST($3::text[], $4::text[], $5::int[], $6::text[]) AS line (step, event, attempt, detail)",
+         SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::int[], $5::timestamptz[], $6::text[])",
     )
-    .bind(saga.as_uuid())
-    .bind(now)
-    .bind(steps)
-    .bind(events)
-    .bind(attempts)
-    .bind(details)
+    .bind(lines.iter().map(|line| line.saga.as_uuid()).collect::<Vec<_>>())
+    .bind(lines.iter().map(|line| line.step.as_str()).collect::<Vec<_>>())
+    .bind(lines.iter().map(|line| line.event).collect::<Vec<_>>())
+    .bind(lines.iter().map(|line| line.attempt).collect::<Vec<_>>())
+    .bind(lines.iter().map(|line| line.at).collect::<Vec<_>>())
+    .bind(
+        lines
+            .iter()
+            .map(|line| line.detail.as_deref())
+            .collect::<Vec<_>>(),
+    )
     .execute(conn)
     .await
     .op("saga_log.append")?;
@@ -335,17 +390,17 @@ pub(crate) async fn request_cancel(
     expect_one(OP, done.rows_affected())
 }
 
-/// Wakes a checkout that waits for its payment.
+/// Wakes checkouts that wait for their payments.
 pub(crate) async fn wake_waiting(
     conn: &mut PgConnection,
-    order: OrderId,
+    orders: impl Iterator<Item = OrderId>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE sagas SET next_attempt_at = LEAST(next_attempt_at, $2)
-         WHERE order_id = $1 AND state <> 'DONE' AND lease_until IS NULL AND step = 'AUTHORIZE'",
+         WHERE order_id = ANY($1) AND state <> 'DONE' AND lease_until IS NULL AND step = 'AUTHORIZE'",
     )
-    .bind(order.as_uuid())
+    .bind(orders.map(|id| id.as_uuid()).collect::<Vec<_>>())
     .bind(now)
     .execute(conn)
     .await
@@ -372,57 +427,6 @@ pub(crate) async fn pay_with(
     .await
     .op("sagas.pay_with")?;
     Ok(done.rows_affected() == 1)
-}
-
-/// How many sagas are unfinished, and how many of them are stuck.
-pub(crate) async fn count(conn: &mut PgConnection) -> Result<(i64, i64), StoreError> {
-    const OP: &str = "sagas.count";
-    let row = sqlx::query(
-        "SELECT count(*), count(*) FILTER (WHERE state = 'STUCK') FROM sagas WHERE state <> 'DONE'",
-    )
-    .fetch_one(conn)
-    .await
-    .op(OP)?;
-    Ok((row.try_get(0).op(OP)?, row.try_get(1).op(OP)?))
-}
-
-/// Unfinished sagas, the oldest first.
-pub(crate) async fn list(
-    conn: &mut PgConnection,
-    only_stuck: bool,
-    after: Option<SagaId>,
-    limit: i64,
-) -> Result<Vec<SagaView>, StoreError> {
-    const OP: &str = "sagas.list";
-    let rows = sqlx::query(
-        "SELECT saga_id, order_id, kind, step, state, reason, attempts, next_attempt_at, last_error, created_at, updated_at
-         FROM sagas WHERE state <> 'DONE' AND (NOT $1 OR state = 'STUCK') AND ($2::uuid IS NULL OR saga_id > $2)
-         ORDER BY saga_id LIMIT $3",
-    )
-    .bind(only_stuck)
-    .bind(after.map(|id| id.as_uuid()))
-    .bind(limit)
-    .fetch_all(conn)
-    .await
-    .op(OP)?;
-    rows.iter()
-        .map(|row| {
-            let id: Uuid = row.try_get("saga_id").op(OP)?;
-            Ok(SagaView {
-                saga_id: SagaId(id),
-                order_id: OrderId(row.try_get("order_id").op(OP)?),
-                kind: parse_kind(id, row.try_get("kind").op(OP)?)?,
-                step: parse_step(id, row.try_get("step").op(OP)?)?,
-                state: row.try_get("state").op(OP)?,
-                reason: parse_reason(id, row.try_get("reason").op(OP)?)?,
-                attempts: row.try_get("attempts").op(OP)?,
-                next_attempt_at: row.try_get("next_attempt_at").op(OP)?,
-                last_error: row.try_get("last_error").op(OP)?,
-                created_at: row.try_get("created_at").op(OP)?,
-                updated_at: row.try_get("updated_at").op(OP)?,
-            })
-        })
-        .collect()
 }
 
 fn saga(row: &PgRow) -> Result<Saga, StoreError> {

@@ -1,5 +1,8 @@
+mod write;
+
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
 use ferrocart_types::{
     Currency, Email, Money, OrderId, PaymentId, ProductId, Quantity, ReservationId, SkuId, Timestamp, UserId,
@@ -9,11 +12,13 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::{corrupt, expect_one};
+use super::corrupt;
 use crate::domain::{
     CancelReason, CartId, HistoryEntry, Line, Order, PaymentFact, PaymentStatus, Shipment, ShippingAddress,
     State, Status,
 };
+
+pub(crate) use write::{Change, insert, note_payments, update};
 
 macro_rules! select_orders {
     ($rest:literal) => {
@@ -24,175 +29,6 @@ macro_rules! select_orders {
             $rest
         )
     };
-}
-
-/// A new order, which is PLACED, with its lines and the beginning of its history. `false` when there is one of
-/// that id already.
-pub(crate) async fn insert(conn: &mut PgConnection, order: &Order) -> Result<bool, StoreError> {
-    const OP: &str = "orders.insert";
-    let done = sqlx::query(
-        "INSERT INTO orders (order_id, customer_id, guest, email, cart_id, status, total_minor, currency,
-                             shipping_address, sequence, version, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) ON CONFLICT (order_id) DO NOTHING",
-    )
-    .bind(order.id.as_uuid())
-    .bind(order.customer_id.as_uuid())
-    .bind(order.guest)
-    .bind(order.email.as_str())
-    .bind(order.cart_id.map(|cart| cart.to_string()))
-    .bind(order.status().as_str())
-    .bind(order.total.amount_minor)
-    .bind(order.total.currency.as_str())
-    .bind(Json(&order.address))
-    .bind(order.sequence())
-    .bind(order.version)
-    .bind(order.created_at)
-    .execute(&mut *conn)
-    .await
-    .op(OP)?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
-    }
-    insert_lines(conn, order).await?;
-    append_history(conn, order).await?;
-    Ok(true)
-}
-
-async fn insert_lines(conn: &mut PgConnection, order: &Order) -> Result<(), StoreError> {
-    const OP: &str = "order_lines.insert";
-    let numbers: Vec<i32> = (1..).take(order.lines.len()).collect();
-    let skus: Vec<Uuid> = order.lines.iter().map(|line| line.sku_id.as_uuid()).collect();
-    let products: Vec<Uuid> = order.lines.iter().map(|line| line.product_id.as_uuid()).collect();
-    let codes: Vec<&str> = order.lines.iter().map(|line| line.sku.as_str()).collect();
-    let titles: Vec<&str> = order.lines.iter().map(|line| line.title.as_str()).collect();
-    let quantities: Vec<i32> = order.lines.iter().map(|line| line.quantity.as_i32()).collect();
-    let prices: Vec<i64> = order
-        .lines
-        .iter()
-        .map(|line| line.unit_price.amount_minor)
-        .collect();
-    let done = sqlx::query(
-        "INSERT INTO order_lines (order_id, line_no, sku_id, product_id, sku, title, quantity, unit_price_minor)
-         SELECT $1, * FROM UNNEST($2::int[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::int[], $8::bigint[])",
-    )
-    .bind(order.id.as_uuid())
-    .bind(numbers)
-    .bind(skus)
-    .bind(products)
-    .bind(codes)
-    .bind(titles)
-    .bind(quantities)
-    .bind(prices)
-    .execute(conn)
-    .await
-    .op(OP)?;
-    let expected = u64::try_from(order.lines.len()).unwrap_or(u64::MAX);
-    if done.rows_affected() == expected {
-        return Ok(());
-    }
-    Err(StoreError::RowCount {
-        operation: OP,
-        expected,
-        actual: done.rows_affected(),
-    })
-}
-
-/// Writes the newest entry of the order's history.
-async fn append_history(conn: &mut PgConnection, order: &Order) -> Result<(), StoreError> {
-    const OP: &str = "order_history.append";
-    let Some(entry) = order.history.last() else {
-        return Err(corrupt(
-            "order_history",
-            "sequence",
-            order.id,
-            "an order without a history",
-        ));
-    };
-    let done = sqlx::query(
-        "INSERT INTO order_history (order_id, sequence, status, at, reason) VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(order.id.as_uuid())
-    .bind(order.sequence())
-    .bind(entry.status.as_str())
-    .bind(entry.at)
-    .bind(entry.reason.as_deref())
-    .execute(conn)
-    .await
-    .op(OP)?;
-    expect_one(OP, done.rows_affected())
-}
-
-/// Writes what `after` changes against `before`, if the order still stands as `before` says. Answers the
-/// order's new version.
-pub(crate) async fn update(
-    conn: &mut PgConnection,
-    before: &Order,
-    after: &Order,
-) -> Result<i64, StoreError> {
-    const OP: &str = "orders.update";
-    let payment = after
-        .payment
-        .map(|payment| (payment.payment_id.as_uuid(), payment.status));
-    let shipment = after.shipment();
-    // Payment's news come from payment-events as well: only newer ones are taken.
-    let version: Option<i64> = sqlx::query_scalar(
-        "UPDATE orders SET
-             status = $4, sequence = $5, updated_at = $6, version = version + 1,
-             reservation_id = $7, carrier = $8, tracking_number = $9, cancel_reason = $10,
-             payment_id = CASE WHEN $13::smallint >= payment_rank THEN COALESCE($11, payment_id) ELSE payment_id END,
-             payment_status = CASE WHEN $13 >= payment_rank THEN COALESCE($12, payment_status) ELSE payment_status END,
-             payment_rank = GREATEST(payment_rank, $13)
-         WHERE order_id = $1 AND status = $2 AND sequence = $3 RETURNING version",
-    )
-    .bind(before.id.as_uuid())
-    .bind(before.status().as_str())
-    .bind(before.sequence())
-    .bind(after.status().as_str())
-    .bind(after.sequence())
-    .bind(after.updated_at)
-    .bind(after.reservation_id().map(|id| id.as_uuid()))
-    .bind(shipment.and_then(|shipment| shipment.carrier.as_deref()))
-    .bind(shipment.and_then(|shipment| shipment.tracking_number.as_deref()))
-    .bind(after.cancel_reason().map(CancelReason::as_str))
-    .bind(payment.map(|(id, _)| id))
-    .bind(payment.map(|(_, status)| status.as_str()))
-    .bind(payment.map_or(0, |(_, status)| status.rank()))
-    .fetch_optional(&mut *conn)
-    .await
-    .op(OP)?;
-    let Some(version) = version else {
-        return Err(StoreError::RowCount {
-            operation: OP,
-            expected: 1,
-            actual: 0,
-        });
-    };
-    if after.sequence() > before.sequence() {
-        append_history(conn, after).await?;
-    }
-    Ok(version)
-}
-
-/// Takes note of what payment-events say. `false` when it is old news, or of no order here.
-pub(crate) async fn note_payment(
-    conn: &mut PgConnection,
-    id: OrderId,
-    fact: PaymentFact,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "UPDATE orders SET payment_id = $2, payment_status = $3, payment_rank = $4, updated_at = $5, version = version + 1
-         WHERE order_id = $1 AND payment_rank < $4",
-    )
-    .bind(id.as_uuid())
-    .bind(fact.payment_id.as_uuid())
-    .bind(fact.status.as_str())
-    .bind(fact.status.rank())
-    .bind(now)
-    .execute(conn)
-    .await
-    .op("orders.note_payment")?;
-    Ok(done.rows_affected() == 1)
 }
 
 pub(crate) async fn read(conn: &mut PgConnection, id: OrderId) -> Result<Option<Order>, StoreError> {
@@ -222,26 +58,78 @@ pub(crate) async fn lock(conn: &mut PgConnection, id: OrderId) -> Result<Option<
     one(conn, row).await
 }
 
-/// A customer's orders, the newest first.
-pub(crate) async fn of_customer(
+/// Which orders a list shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Filter {
+    /// Everybody's when it is left away.
+    pub(crate) customer: Option<UserId>,
+    pub(crate) status: Option<Status>,
+    pub(crate) created_from: Option<Timestamp>,
+    /// Not included.
+    pub(crate) created_to: Option<Timestamp>,
+}
+
+macro_rules! list_orders {
+    ($whose:literal) => {
+        concat!(
+            "SELECT order_id, customer_id, guest, email, cart_id, status, total_minor, currency, shipping_address,
+                    reservation_id, payment_id, payment_status, carrier, tracking_number, cancel_reason, sequence,
+                    version, created_at, updated_at FROM orders WHERE ",
+            $whose,
+            " AND order_id >= $2 AND order_id < $3
+              AND created_at >= COALESCE($4::timestamptz, '-infinity')
+              AND created_at < COALESCE($5::timestamptz, 'infinity')
+              AND ($6::text IS NULL OR status = $6)
+              ORDER BY order_id DESC LIMIT $7"
+        )
+    };
+}
+
+/// The months that are read follow from the range of ids.
+pub const LIST_OF_CUSTOMER: &str = list_orders!("customer_id = $1");
+pub const LIST_OF_ALL: &str = list_orders!("$1::uuid IS NULL");
+
+/// How far an order's id may be from the time at which it was placed: a hold names the order that it becomes, and
+/// can be held for an hour.
+const ID_MARGIN: TimeDelta = TimeDelta::days(1);
+
+/// Orders, the newest first.
+pub(crate) async fn list(
     conn: &mut PgConnection,
-    customer: UserId,
-    status: Option<Status>,
+    filter: Filter,
     before: Option<OrderId>,
     limit: i64,
 ) -> Result<Vec<Order>, StoreError> {
-    let rows = sqlx::query(select_orders!(
-        "WHERE customer_id = $1 AND ($2::text IS NULL OR status = $2) AND ($3::uuid IS NULL OR order_id < $3)
-         ORDER BY order_id DESC LIMIT $4"
-    ))
-    .bind(customer.as_uuid())
-    .bind(status.map(Status::as_str))
-    .bind(before.map(|id| id.as_uuid()))
-    .bind(limit)
-    .fetch_all(&mut *conn)
-    .await
-    .op("orders.of_customer")?;
+    let lowest = filter
+        .created_from
+        .map_or(Uuid::nil(), |from| lowest_id(from - ID_MARGIN));
+    let end = filter
+        .created_to
+        .map_or(Uuid::max(), |to| lowest_id(to + ID_MARGIN));
+    let end = before.map_or(end, |before| end.min(before.as_uuid()));
+    let query = if filter.customer.is_some() {
+        LIST_OF_CUSTOMER
+    } else {
+        LIST_OF_ALL
+    };
+    let rows = sqlx::query(query)
+        .bind(filter.customer.map(|customer| customer.as_uuid()))
+        .bind(lowest)
+        .bind(end)
+        .bind(filter.created_from)
+        .bind(filter.created_to)
+        .bind(filter.status.map(Status::as_str))
+        .bind(limit)
+        .fetch_all(&mut *conn)
+        .await
+        .op("orders.list")?;
     with_parts(conn, rows).await
+}
+
+/// The lowest UUIDv7 of a moment.
+fn lowest_id(at: Timestamp) -> Uuid {
+    let milliseconds = u64::try_from(at.timestamp_millis()).unwrap_or(0);
+    Uuid::from_u128(u128::from(milliseconds) << 80)
 }
 
 /// What became of the newest order that was made of the cart.
@@ -303,9 +191,12 @@ async fn lines_of(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid,
     const OP: &str = "order_lines.read";
     let rows = sqlx::query(
         "SELECT order_id, sku_id, product_id, sku, title, quantity, unit_price_minor
-         FROM order_lines WHERE order_id = ANY($1) ORDER BY order_id, line_no",
+         FROM order_lines WHERE order_id = ANY($1) AND order_id BETWEEN $2 AND $3 ORDER BY order_id, line_no",
     )
     .bind(ids)
+    // An array alone would have every month looked at.
+    .bind(ids.iter().min())
+    .bind(ids.iter().max())
     .fetch_all(conn)
     .await
     .op(OP)?;
@@ -334,9 +225,12 @@ async fn history_of(
 ) -> Result<HashMap<Uuid, Vec<HistoryEntry>>, StoreError> {
     const OP: &str = "order_history.read";
     let rows = sqlx::query(
-        "SELECT order_id, status, at, reason FROM order_history WHERE order_id = ANY($1) ORDER BY order_id, sequence",
+        "SELECT order_id, status, at, reason FROM order_history WHERE order_id = ANY($1) AND order_id BETWEEN $2 AND $3 ORDER BY order_id, sequence",
     )
     .bind(ids)
+    // An array alone would have every month looked at.
+    .bind(ids.iter().min())
+    .bind(ids.iter().max())
     .fetch_all(conn)
     .await
     .op(OP)?;
