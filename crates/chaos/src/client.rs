@@ -35,7 +35,7 @@ impl Answer {
 
     /// Whether the same request is to be sent again.
     fn is_open(&self, request: &Request<'_>) -> bool {
-        matches!(self.status, 429 | 500..=599)
+        matches!(self.status, 408 | 429 | 500..=599)
             || (self.status == 202 && !request.may_wait)
             || (self.status == 409 && self.json["code"] == "REQUEST_IN_PROGRESS")
     }
