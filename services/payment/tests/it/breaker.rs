@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use ferrocart_test_kit::eventually;
 use futures::future::join_all;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::desk::{Desk, fresh, hasty};
 
@@ -90,4 +91,112 @@ async fn a_crowd_waits_its_turn_or_is_told_to_come_again() {
         desk.authorize(order, "pm_card_visa").await.expect(201);
         desk.psp.ledger().await.intent_of(order);
     }
+}
+
+/// Authorizations, captures, voids and refunds meet a provider that falls silent, and one that is healed.
+#[tokio::test]
+async fn a_brownout_loses_nothing_and_everything_ends_rightly() {
+    let desk = Desk::open_with(|settings| {
+        hasty(settings);
+        settings.psp.psp_breaker_failures_max = 5;
+        settings.psp.psp_breaker_open_ms = 1_000;
+        settings.recovery_interval_ms = 100;
+    })
+    .await;
+    let (mut to_capture, mut to_void, mut to_refund) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..4 {
+        to_capture.push(desk.authorized("pm_card_visa").await);
+        to_void.push(desk.authorized("pm_card_visa").await);
+        to_refund.push(desk.captured().await);
+    }
+    let fresh_orders: Vec<_> = (0..20).map(|_| fresh()).collect();
+    desk.psp.faults(json!({ "hang": true })).await;
+    let part = json!({ "amount": crate::desk::usd(2_500) });
+    let (authorized, captured, voided, refunded) = tokio::join!(
+        join_all(
+            fresh_orders
+                .iter()
+                .map(|order| desk.authorize(*order, "pm_card_visa"))
+        ),
+        join_all(
+            to_capture
+                .iter()
+                .map(|order| desk.act(*order, "capture", json!({})))
+        ),
+        join_all(to_void.iter().map(|order| desk.act(*order, "void", json!({})))),
+        join_all(
+            to_refund
+                .iter()
+                .map(|order| desk.act(*order, "refund", part.clone()))
+        ),
+    );
+    let answers = [authorized, captured, voided, refunded].concat();
+    assert!(
+        answers
+            .iter()
+            .all(|answer| [503, 504].contains(&answer.status.as_u16()))
+    );
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.headers.contains_key("retry-after"))
+    );
+    // What is known is told at once all the while.
+    let started = Instant::now();
+    for order in &to_capture {
+        assert_eq!(desk.status(*order).await, "AUTHORIZED");
+    }
+    assert!(started.elapsed() < Duration::from_secs(1));
+
+    desk.psp.faults(json!({ "hang": false })).await;
+    let underway = Underway {
+        authorizations: fresh_orders,
+        captures: to_capture,
+        voids: to_void,
+        refunds: to_refund,
+    };
+    all_end_rightly(&desk, underway, &part).await;
+}
+
+struct Underway {
+    authorizations: Vec<Uuid>,
+    captures: Vec<Uuid>,
+    voids: Vec<Uuid>,
+    refunds: Vec<Uuid>,
+}
+
+async fn all_end_rightly(desk: &Desk, underway: Underway, part: &serde_json::Value) {
+    let again = |order, verb: &'static str, body: serde_json::Value| async move {
+        eventually("the same request comes through", || async {
+            (desk.act(order, verb, body.clone()).await.status == 200).then_some(())
+        })
+        .await;
+    };
+    for order in underway.authorizations {
+        eventually("authorized", || async {
+            (desk.authorize(order, "pm_card_visa").await.status == 201).then_some(())
+        })
+        .await;
+        assert_eq!(
+            desk.psp.ledger().await.intent_of(order)["status"],
+            "requires_capture"
+        );
+    }
+    for order in underway.captures {
+        again(order, "capture", json!({})).await;
+        assert_eq!(desk.status(order).await, "CAPTURED");
+    }
+    // Nobody need ask again for a void: the wish stands.
+    for order in underway.voids {
+        eventually("voided", || async {
+            (desk.status(order).await == "VOIDED").then_some(())
+        })
+        .await;
+        assert_eq!(desk.psp.ledger().await.intent_of(order)["status"], "canceled");
+    }
+    for order in underway.refunds {
+        again(order, "refund", part.clone()).await;
+        assert_eq!(desk.psp.ledger().await.refunds_of(order).len(), 1, "once");
+    }
+    desk.assert_books().await;
 }

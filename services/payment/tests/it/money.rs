@@ -261,6 +261,68 @@ async fn a_refund_whose_answer_is_lost_is_made_once() {
 }
 
 #[tokio::test]
+async fn a_partial_capture_whose_answer_is_lost_is_made_once_and_bounds_its_refunds() {
+    let desk = Desk::open_with(hasty).await;
+    let order = desk.authorized("pm_sandbox_captureAnswerLost").await;
+    let part = json!({ "amount": usd(4_000) });
+    let answer = desk.act(order, "capture", part.clone()).await.expect(200);
+    assert_eq!(answer.json["captured"], usd(4_000));
+    assert_eq!(
+        desk.act(order, "capture", part).await.expect(200).json,
+        answer.json
+    );
+    // What the provider let go with the capture is no refund.
+    assert_eq!(answer.json["refunded"], usd(0));
+    desk.act_as("rest", order, "capture", json!({ "amount": usd(6_000) }))
+        .await
+        .expect_problem(409, "INVALID_TRANSITION");
+    desk.act(order, "refund", json!({ "amount": usd(4_001) }))
+        .await
+        .expect_problem(409, "REFUND_EXCEEDS_CAPTURED");
+    desk.assert_books().await;
+}
+
+/// Every third answer is lost, and every refund is asked for twice at the same time.
+#[tokio::test]
+async fn partial_refunds_at_once_with_lost_answers_stay_within_a_partial_capture() {
+    let desk = Desk::open_with(hasty).await;
+    let order = desk.authorized("pm_card_visa").await;
+    desk.act(order, "capture", json!({ "amount": usd(4_000) }))
+        .await
+        .expect(200);
+    desk.psp.faults(json!({ "drop_every": 3 })).await;
+    let keys: Vec<String> = (0..16).map(|n| format!("r{}", n / 2)).collect();
+    let ask = |key: String| {
+        let desk = &desk;
+        async move {
+            // What is unknown or busy is asked for again under its key, as a client would.
+            ferrocart_test_kit::eventually("an answer", || async {
+                let answer = desk
+                    .act_as(&key, order, "refund", json!({ "amount": usd(1_500) }))
+                    .await;
+                (!answer.status.is_server_error()).then_some((key.clone(), answer.status.as_u16()))
+            })
+            .await
+        }
+    };
+    let answers = join_all(keys.into_iter().map(ask)).await;
+    let taken: std::collections::BTreeSet<_> = answers
+        .iter()
+        .filter(|(_, status)| *status == 200)
+        .map(|(key, _)| key)
+        .collect();
+    assert_eq!(taken.len(), 2, "{answers:?}");
+    assert!(
+        answers.iter().all(|(_, status)| [200, 409].contains(status)),
+        "{answers:?}"
+    );
+    desk.psp.faults(json!({ "drop_every": 0 })).await;
+    assert_eq!(desk.get(order).await["refunded"], usd(3_000));
+    assert_eq!(desk.psp.ledger().await.refunds_of(order).len(), 2);
+    desk.assert_books().await;
+}
+
+#[tokio::test]
 async fn what_was_refunded_at_the_providers_own_desk_counts() {
     let desk = Desk::open().await;
     let order = desk.captured().await;
