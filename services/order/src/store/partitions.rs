@@ -23,7 +23,7 @@ pub(crate) async fn make(
 
 /// How many orders have ids of times that no partition was made for.
 pub(crate) async fn stray(conn: &mut PgConnection) -> Result<i32, StoreError> {
-    sqlx::query_scalar("SELECT count(*)::int FROM (SELECT 1 FROM orders_other LIMIT $1) AS some")
+    sqlx::query_scalar("SELECT count(*)::int FROM (SELECT 1 FROM orders_other LIMIT $1) AS stray")
         .bind(STRAY_MAX)
         .fetch_one(conn)
         .await

@@ -81,6 +81,11 @@ async fn months_are_made_ahead_and_ids_find_theirs() {
         one::<bool>(&shop.pool, &made).await.then_some(())
     })
     .await;
+    eventually("strays are counted", || async {
+        let metrics = shop.api.get("/metrics").await.expect(200).text;
+        metrics.contains("orders_without_month").then_some(())
+    })
+    .await;
     let again: i32 = one(&shop.pool, "SELECT make_order_partitions(now(), 3)").await;
     assert_eq!(again, 0);
 }
