@@ -155,8 +155,9 @@ fn refusal(operation: &'static str, status: u16, error: Option<&WireError>) -> P
                 retry_after: TURNED_AWAY,
             }
         }
-        // The first request with the key is still being worked on.
-        409 => ProviderError::Unknown {
+        // The first request with the key is still being worked on, or this one came too slowly or too early to
+        // be judged (such answers may be a proxy's): no word on what was asked.
+        408 | 409 | 425 => ProviderError::Unknown {
             reason: format!("{status} {code}"),
         },
         400..=499 if kind == "idempotency_error" => ProviderError::KeyConflict,
@@ -336,5 +337,28 @@ impl PaymentProvider for Stripe {
 
     fn closed_for(&self) -> Option<Duration> {
         self.guard.closed_for()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_to_what_was_asked_is_a_refusal() {
+        for status in [408, 409, 425, 500, 503] {
+            let error = refusal("authorize", status, None);
+            assert!(
+                matches!(error, ProviderError::Unknown { .. }),
+                "{status}: {error}"
+            );
+        }
+        for status in [400, 402, 404] {
+            let error = refusal("authorize", status, None);
+            assert!(
+                matches!(error, ProviderError::Refused { .. }),
+                "{status}: {error}"
+            );
+        }
     }
 }
