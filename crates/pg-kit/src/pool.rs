@@ -47,6 +47,8 @@ pub fn connect_for_batches(
         ("enable_mergejoin", "off"),
     ]);
     Ok(pool(settings, connections)
+        // Opened ahead: a batch that waits in vain for a connection fails for all in it.
+        .min_connections(connections)
         // A batch is worth it: on a dead connection all of it would fail.
         .test_before_acquire(true)
         .connect_lazy_with(options))
