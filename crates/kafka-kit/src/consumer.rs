@@ -82,7 +82,7 @@ impl Consumer {
             .with_context(|| format!("subscribing to {names:?}"))?;
         Ok(Self {
             member: consumer,
-            dead_letters: DeadLetters::new(settings, group)?,
+            dead_letters: DeadLetters::new(settings, group),
             settings: settings.clone(),
             topics: topics.to_vec(),
             group: group.to_owned(),

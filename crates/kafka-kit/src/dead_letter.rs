@@ -7,6 +7,7 @@ use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
+use tokio::sync::OnceCell;
 
 use crate::settings::KafkaSettings;
 use crate::topics::dead_letter_topic;
@@ -15,24 +16,28 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Puts records aside that a group could not apply: the whole original, with the failure in headers.
 pub(crate) struct DeadLetters {
-    producer: FutureProducer,
+    /// Made for the first record: most groups never put one aside, and a producer polls all the time.
+    producer: OnceCell<FutureProducer>,
     settings: KafkaSettings,
     group: String,
 }
 
 impl DeadLetters {
-    pub(crate) fn new(settings: &KafkaSettings, group: &str) -> anyhow::Result<Self> {
-        let producer = settings
+    pub(crate) fn new(settings: &KafkaSettings, group: &str) -> Self {
+        Self {
+            producer: OnceCell::new(),
+            settings: settings.clone(),
+            group: group.to_owned(),
+        }
+    }
+
+    fn connect(&self) -> anyhow::Result<FutureProducer> {
+        self.settings
             .client()
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .create()
-            .context("dead-letter producer")?;
-        Ok(Self {
-            producer,
-            settings: settings.clone(),
-            group: group.to_owned(),
-        })
+            .context("dead-letter producer")
     }
 
     pub(crate) async fn put(
@@ -42,6 +47,7 @@ impl DeadLetters {
         tries: u32,
         error: &str,
     ) -> anyhow::Result<()> {
+        let producer = self.producer.get_or_try_init(async || self.connect()).await?;
         let name = dead_letter_topic(&self.settings, topic, &self.group);
         let position = format!("{}/{}/{}", message.topic(), message.partition(), message.offset());
         let headers = message
@@ -70,7 +76,7 @@ impl DeadLetters {
             if let Some(key) = message.key() {
                 record = record.key(key);
             }
-            self.producer
+            producer
                 .send(record, Timeout::After(SEND_TIMEOUT))
                 .await
                 .map_err(|(error, _)| error)

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ferrocart_failpoint::{Pass, Site};
@@ -20,6 +20,9 @@ const BATCH_MAX: i64 = 4_000;
 /// that died between its commit and its poke.
 const POLL: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_millis(500);
+/// After it published, a relay lets this long pass since it last looked before it looks again: a lone event goes out
+/// at once, and of many those of so long share a query, a request to the broker and a removal.
+const GATHER: Duration = Duration::from_millis(20);
 /// PostgreSQL's advisory lock that makes the relay of a database the only one: "fc-relay".
 const LOCK: i64 = 0x6663_2D72_656C_6179;
 
@@ -103,6 +106,7 @@ impl Relay {
         let producer = self.producer()?;
         tracing::info!(service = self.service, "this replica relays the outbox");
         loop {
+            let looked = Instant::now();
             let pending = outbox::oldest(&mut connection, BATCH_MAX).await?;
             if pending.is_empty() {
                 metrics::gauge!("outbox_backlog").set(0.0);
@@ -127,6 +131,9 @@ impl Relay {
                     anyhow::bail!("the producer is beyond repair and is replaced: {code}: {reason}");
                 }
                 anyhow::bail!("{failure}");
+            }
+            if i64::try_from(events).is_ok_and(|events| events < BATCH_MAX) {
+                tokio::time::sleep(GATHER.saturating_sub(looked.elapsed())).await;
             }
         }
     }

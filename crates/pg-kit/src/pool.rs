@@ -1,15 +1,20 @@
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ferrocart_config::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
 
 static KIT_MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// The kit's own tables are versioned apart from the service's.
 const KIT_TABLE: &str = "_ferrocart_kit_migrations";
+
+/// How long a database is waited for at the start.
+const MIGRATE_PATIENCE: Duration = Duration::from_secs(30);
+const MIGRATE_RETRY: Duration = Duration::from_millis(200);
 
 /// How a service reaches its database; part of the service's settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -68,12 +73,36 @@ fn pool(settings: &PgSettings, connections: u32) -> PgPoolOptions {
 }
 
 /// Brings the kit's tables and then the service's own to their newest version. Safe to run from
-/// several replicas at once.
+/// several replicas at once. A database that is just starting, or too busy to let anybody in, is waited for.
 pub async fn migrate(pool: &PgPool, service: &Migrator) -> Result<(), MigrateError> {
     let mut kit = Migrator::with_migrations(KIT_MIGRATOR.iter().cloned().collect());
     kit.dangerous_set_table_name(KIT_TABLE);
-    kit.run(pool).await?;
-    service.run(pool).await
+    // A connection of its own: those of the pool end a statement after the time that a request may take, and a
+    // table may take longer to be rebuilt.
+    let options = (*pool.connect_options())
+        .clone()
+        .options([("statement_timeout", "0")]);
+    let mut conn = connect_patiently(&options).await?;
+    kit.run(&mut conn).await?;
+    service.run(&mut conn).await?;
+    Ok(conn.close().await?)
+}
+
+async fn connect_patiently(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let began = Instant::now();
+    loop {
+        let attempt = tokio::time::timeout(MIGRATE_PATIENCE, PgConnection::connect_with(options));
+        let error = match attempt.await {
+            Ok(Ok(conn)) => return Ok(conn),
+            Ok(Err(error)) => error,
+            Err(_) => sqlx::Error::PoolTimedOut,
+        };
+        if began.elapsed() >= MIGRATE_PATIENCE {
+            return Err(error);
+        }
+        tracing::warn!(%error, "the database does not let anybody in yet");
+        tokio::time::sleep(MIGRATE_RETRY).await;
+    }
 }
 
 /// Whether the database answers; for readiness.
