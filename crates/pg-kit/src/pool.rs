@@ -1,11 +1,10 @@
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ferrocart_config::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection};
 
 static KIT_MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -14,7 +13,6 @@ const KIT_TABLE: &str = "_ferrocart_kit_migrations";
 
 /// How long a database is waited for at the start.
 const MIGRATE_PATIENCE: Duration = Duration::from_secs(30);
-const MIGRATE_RETRY: Duration = Duration::from_millis(200);
 
 /// How a service reaches its database; part of the service's settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -82,27 +80,14 @@ pub async fn migrate(pool: &PgPool, service: &Migrator) -> Result<(), MigrateErr
     let options = (*pool.connect_options())
         .clone()
         .options([("statement_timeout", "0")]);
-    let mut conn = connect_patiently(&options).await?;
-    kit.run(&mut conn).await?;
-    service.run(&mut conn).await?;
-    Ok(conn.close().await?)
-}
-
-async fn connect_patiently(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let began = Instant::now();
-    loop {
-        let attempt = tokio::time::timeout(MIGRATE_PATIENCE, PgConnection::connect_with(options));
-        let error = match attempt.await {
-            Ok(Ok(conn)) => return Ok(conn),
-            Ok(Err(error)) => error,
-            Err(_) => sqlx::Error::PoolTimedOut,
-        };
-        if began.elapsed() >= MIGRATE_PATIENCE {
-            return Err(error);
-        }
-        tracing::warn!(%error, "the database does not let anybody in yet");
-        tokio::time::sleep(MIGRATE_RETRY).await;
-    }
+    let own = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(MIGRATE_PATIENCE)
+        .connect_lazy_with(options);
+    kit.run(&own).await?;
+    service.run(&own).await?;
+    own.close().await;
+    Ok(())
 }
 
 /// Whether the database answers; for readiness.
