@@ -442,10 +442,6 @@ async fn a_sale_can_be_watched_by_anybody_and_its_numbers_are_right() {
         .await
         .expect("an end")
         .expect("events");
-    let rates = told
-        .iter()
-        .filter_map(|(_, _, view)| view["sold_per_second"].as_i64());
-    assert!(rates.max() > Some(0), "no view tells that units are sold");
     let (_, _, last) = told.last().expect("a view");
     assert_eq!(last["state"], "ENDED");
     for (field, value) in [("sold", 3), ("available", 0), ("waiting", 0), ("admitted", 3)] {
