@@ -53,3 +53,39 @@ impl<S: Subscriber, L: Layer<S>> Layer<S> for EventsOnly<L> {
         self.0.on_event(event, context);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    struct Count(Arc<AtomicU32>);
+
+    impl<S: Subscriber> Layer<S> for Count {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_quiet_log_keeps_its_spans() {
+        let lines = Arc::new(AtomicU32::new(0));
+        let wanted = "warn,loud=debug".parse().unwrap();
+        let subscriber = tracing_subscriber::registry()
+            .with(EventsOnly(Count(Arc::clone(&lines))))
+            .with(Gate { wanted });
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(!tracing::info_span!("request").is_disabled());
+            assert!(tracing::debug_span!("detail").is_disabled());
+            tracing::info!("not wanted");
+            tracing::warn!("wanted");
+            tracing::debug!(target: "loud", "wanted too");
+            tracing::trace!(target: "loud", "not wanted");
+        });
+        assert_eq!(lines.load(Ordering::Relaxed), 2);
+    }
+}

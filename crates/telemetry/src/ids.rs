@@ -71,3 +71,40 @@ pub(crate) fn adopt(span: &Span, parent: &SpanContext) -> bool {
     });
     adopted.flatten().is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::set_parent;
+
+    const REMOTE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn spans_stand_in_the_trace_of_their_parent_wherever_that_is() {
+        let subscriber = tracing_subscriber::registry().with(Ids::default());
+        tracing::subscriber::with_default(subscriber, || {
+            let root = tracing::info_span!("root");
+            let other = tracing::info_span!("other");
+            let child = tracing::info_span!(parent: &root, "child");
+            let [root, other, child] = [&root, &other, &child].map(|span| point_of(span).unwrap());
+            assert_ne!(root.trace_id, other.trace_id);
+            assert_eq!(child.trace_id, root.trace_id);
+            assert_ne!(child.span_id, root.span_id);
+            assert!(!root.flags.is_sampled());
+
+            let served = tracing::info_span!("served");
+            let own = point_of(&served).unwrap().span_id;
+            set_parent(&served, REMOTE);
+            let below = tracing::info_span!(parent: &served, "below");
+            for span in [&served, &below] {
+                let point = point_of(span).unwrap();
+                assert_eq!(point.trace_id(), "0af7651916cd43dd8448eb211c80319c");
+                assert!(point.flags.is_sampled(), "the caller samples");
+            }
+            assert_eq!(point_of(&served).unwrap().span_id, own);
+        });
+        assert_eq!(point_of(&Span::none()), None);
+    }
+}
