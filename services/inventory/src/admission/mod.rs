@@ -23,6 +23,8 @@ use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::StockCache;
+use crate::domain::Counters;
 use crate::store::{self, Changes, StockRow};
 
 pub(crate) use gate::{Gate, hand_out};
@@ -55,9 +57,10 @@ pub struct Status {
     pub ready: bool,
 }
 
-/// The counters. Without Redis there are none, and everything here does nothing.
+/// The counters. Without Redis there are none in it; what this process remembers of the stock is here always.
 #[derive(Clone)]
 pub struct Admission {
+    stock: Arc<StockCache>,
     engine: Option<Arc<Engine>>,
 }
 
@@ -72,7 +75,10 @@ struct Engine {
 impl Admission {
     /// No counters.
     pub fn off() -> Self {
-        Self { engine: None }
+        Self {
+            stock: Arc::default(),
+            engine: None,
+        }
     }
 
     /// Connects in the background.
@@ -95,7 +101,10 @@ impl Admission {
             "admission-post",
             post::deliver(Arc::clone(&engine), inbox, cancel.clone()),
         );
-        Self { engine: Some(engine) }
+        Self {
+            stock: Arc::default(),
+            engine: Some(engine),
+        }
     }
 
     /// Gives the SKU a counter, spread over `shards` keys, or spreads the one it has anew. It stays until
@@ -136,6 +145,11 @@ impl Admission {
         engine.give_up(sku).await
     }
 
+    /// The stock as the last commits of this process left it.
+    pub(crate) fn stock(&self) -> Arc<StockCache> {
+        Arc::clone(&self.stock)
+    }
+
     /// None when the SKU has no counter.
     pub fn status(&self, sku: SkuId) -> Option<Status> {
         let governed = self.engine.as_ref()?.registry.get(sku)?;
@@ -152,6 +166,7 @@ impl Admission {
     }
 
     pub(crate) fn committed_rows(&self, rows: &[StockRow]) {
+        self.stock.learn(rows.iter().map(|row| (row.sku, row.after)));
         let Some(engine) = &self.engine else { return };
         for row in rows {
             if let Some(governed) = engine.registry.get(row.sku) {
@@ -164,8 +179,15 @@ impl Admission {
         }
     }
 
-    /// Like [`Self::committed`], for those who only know which SKUs changed: their counters are built anew.
-    pub fn changed(&self, skus: &[SkuId]) {
+    /// Like [`Self::committed`], for those who only know how the SKUs are now: their counters are built anew.
+    pub(crate) fn changed(&self, stock: &[(SkuId, Counters)]) {
+        self.stock.learn(stock.iter().copied());
+        let skus: Vec<SkuId> = stock.iter().map(|(sku, _)| *sku).collect();
+        self.doubt(&skus);
+    }
+
+    /// The SKUs' counters are built anew.
+    pub(crate) fn doubt(&self, skus: &[SkuId]) {
         let Some(engine) = &self.engine else { return };
         for sku in skus {
             engine.registry.doubt(*sku);

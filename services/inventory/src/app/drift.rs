@@ -67,7 +67,7 @@ impl DriftDesk {
         .await?;
         self.relay.poke();
         if matches!(outcome, Outcome::Repaired(_)) {
-            self.admission.changed(&[sku]);
+            self.admission.doubt(&[sku]);
         }
         Ok(outcome)
     }

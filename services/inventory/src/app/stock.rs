@@ -71,27 +71,27 @@ impl StockDesk {
         actor: Actor,
         respond: RespondCreated,
     ) -> Result<Answered, ServiceError> {
-        let answered = run_tx(&self.pool, "stock.initialise", |conn| {
+        let (answered, after) = run_tx(&self.pool, "stock.initialise", |conn| {
             let (desk, first, key, actor) = (self.clone(), first.clone(), key.clone(), actor.clone());
             Box::pin(async move {
                 let Some(key) = key else {
                     let created = desk.initialise_in(conn, &first, &actor).await?;
-                    return respond(&created).map(Answered::Fresh);
+                    return respond(&created).map(|response| (Answered::Fresh(response), created));
                 };
                 let resource = first.items.first().map_or(Uuid::nil(), |(sku, _)| sku.as_uuid());
                 if let Some(before) = claim(conn, &key, resource, desk.clock.now()).await? {
-                    return Ok(Answered::Replayed(before));
+                    return Ok((Answered::Replayed(before), Vec::new()));
                 }
                 let created = desk.initialise_in(conn, &first, &actor).await?;
                 let response = respond(&created)?;
                 idempotency::complete(conn, &key, &response).await?;
-                Ok(Answered::Fresh(response))
+                Ok((Answered::Fresh(response), created))
             })
         })
         .await?;
         self.relay.poke();
-        let skus: Vec<SkuId> = first.items.iter().map(|(sku, _)| *sku).collect();
-        self.admission.changed(&skus);
+        let after: Vec<_> = after.iter().map(|made| (made.sku, made.counters)).collect();
+        self.admission.changed(&after);
         Ok(answered)
     }
 
@@ -168,15 +168,15 @@ impl StockDesk {
         respond: Respond,
     ) -> Result<Answered, ServiceError> {
         let sku = adjustment.sku;
-        let answer = run_tx(&self.pool, "stock.adjust", |conn| {
+        let (answered, after) = run_tx(&self.pool, "stock.adjust", |conn| {
             let (desk, adjustment, key, actor) =
                 (self.clone(), adjustment.clone(), key.clone(), actor.clone());
             Box::pin(async move { desk.adjust_in(conn, adjustment, &key, &actor, respond).await })
         })
         .await?;
         self.relay.poke();
-        self.admission.changed(&[sku]);
-        Ok(answer)
+        self.admission.changed(after.map(|after| (sku, after)).as_slice());
+        Ok(answered)
     }
 
     async fn adjust_in(
@@ -186,9 +186,9 @@ impl StockDesk {
         key: &RequestKey,
         actor: &Actor,
         respond: Respond,
-    ) -> Result<Answered, ServiceError> {
+    ) -> Result<(Answered, Option<Counters>), ServiceError> {
         if let Some(before) = claim(conn, key, adjustment.sku.as_uuid(), self.clock.now()).await? {
-            return Ok(Answered::Replayed(before));
+            return Ok((Answered::Replayed(before), None));
         }
         let made = Entry {
             reason: Some(adjustment.reason),
@@ -200,7 +200,7 @@ impl StockDesk {
             .await?;
         let response = respond(adjustment.sku, after);
         idempotency::complete(conn, key, &response).await?;
-        Ok(Answered::Fresh(response))
+        Ok((Answered::Fresh(response), Some(after)))
     }
 
     async fn change<M>(
@@ -220,7 +220,7 @@ impl StockDesk {
         })
         .await?;
         self.relay.poke();
-        self.admission.changed(&[sku]);
+        self.admission.changed(&[(sku, after)]);
         Ok(after)
     }
 

@@ -11,12 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Gate, hand_out};
-use crate::batcher::cache::StockCache;
 use crate::batcher::connection::LaneConnection;
 use crate::batcher::failure::{Failure, classify};
 use crate::batcher::moves::Moves;
 use crate::batcher::reserve::Reserves;
 use crate::batcher::{BatchError, Move, Moved, Reserve, Tools};
+use crate::cache::StockCache;
 use crate::domain::{Counters, Refused, Shortage, Verdict};
 use crate::store::{self, Changes};
 
@@ -313,7 +313,7 @@ impl Lane {
         // In this order: a hint that says sold out must know who was granted.
         self.cache
             .granted(decided.changes.granted.iter().map(|granted| granted.order_id));
-        self.cache.learn(&decided.stock);
+        self.cache.learn(decided.stock.iter().copied());
         self.gate.committed(&decided.changes.stock);
         self.tools.waiters.committed(&decided.changes.stock);
         for shortage in decided.answers.iter().flat_map(K::shortages) {

@@ -5,7 +5,6 @@
 //! rows, always in the order of their ids, so a request over many SKUs needs no other treatment.
 //! Confirmations, releases and deductions go to the lane of their reservation.
 
-mod cache;
 mod connection;
 mod failure;
 mod lane;
@@ -27,12 +26,11 @@ use uuid::Uuid;
 
 use crate::admission::{Admission, Gate};
 use crate::app::Waiters;
-use crate::cache::ReservationCache;
+use crate::cache::{ReservationCache, StockCache};
 use crate::config::BatcherSettings;
 use crate::domain::{Ask, Reservation, Shortage};
 use crate::store;
 
-use cache::StockCache;
 use lane::{Job, Lane, Ticket};
 
 pub(crate) use moves::settle;
@@ -85,7 +83,7 @@ impl Batcher {
         background: &mut Background,
         cancel: &CancellationToken,
     ) -> Self {
-        let cache = Arc::new(StockCache::default());
+        let cache = tools.admission.stock();
         let process = tools.ids.next();
         let lanes = (0..settings.lanes).map(|lane| {
             let (sender, receiver) = mpsc::channel(settings.lane_queue_max);

@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 
 use crate::app::{Actor, Book};
 use crate::batcher::Tools;
-use crate::batcher::cache::StockCache;
 use crate::batcher::lane::{BatchKind, Decided, TicketOf};
+use crate::cache::StockCache;
 use crate::domain::{Command, Effect, Refusal, Reservation};
 use crate::store::{self, MovedRow, StockRow};
 

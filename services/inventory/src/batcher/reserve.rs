@@ -9,8 +9,8 @@ use sqlx::PgConnection;
 
 use crate::app::{Actor, Book};
 use crate::batcher::Tools;
-use crate::batcher::cache::StockCache;
 use crate::batcher::lane::{BatchKind, Decided, TicketOf};
+use crate::cache::StockCache;
 use crate::domain::{
     Ask, Counters, OutOfBounds, Refused, Reservation, SaleId, SaleRules, SaleTerms, Shortage, Verdict, grant,
 };

@@ -1,5 +1,8 @@
-//! What Redis remembers for readers. PostgreSQL stays the one that knows.
+//! What is remembered outside PostgreSQL, which stays the one that knows: reservations in Redis, for readers; the
+//! counters of stock in this process, for those who reserve.
 
 mod reservations;
+mod stock;
 
 pub use reservations::ReservationCache;
+pub(crate) use stock::StockCache;

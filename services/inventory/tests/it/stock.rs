@@ -3,7 +3,7 @@ use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Shop, fresh};
+use crate::harness::{Shop, fresh, reserve_body};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stock_is_initialised_read_set_adjusted_and_discontinued() {
@@ -174,6 +174,37 @@ async fn an_edit_of_an_older_version_is_refused() {
     assert_eq!(shop.stock(sku).await["on_hand"], 13);
 }
 
+/// What was seen a moment ago to be sold out is not what the answer to a merchant just said.
+#[tokio::test(flavor = "multi_thread")]
+async fn stock_that_is_added_is_sold_from_its_answer_on() {
+    let shop = Shop::open().await;
+    let sku = shop.sku(0).await;
+    let reserve = || async {
+        shop.api
+            .post("/v1/inventory/reserve", reserve_body(fresh(), &[(sku, 1)]))
+            .await
+    };
+    for round in 1..=10 {
+        reserve().await.expect_problem(409, "INSUFFICIENT_STOCK");
+        if round % 2 == 0 {
+            let body = json!({"on_hand": round});
+            shop.merchant
+                .put(&format!("/v1/inventory/{sku}"), body)
+                .await
+                .expect(200);
+        } else {
+            let body = json!({"delta": 1, "reason": "delivery", "channel": "web"});
+            let key = fresh().to_string();
+            shop.merchant
+                .post_once(&format!("/v1/inventory/{sku}/adjustments"), &key, body)
+                .await
+                .expect(200);
+        }
+        reserve().await.expect(201);
+    }
+    shop.audit().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_skus_are_initialised_and_read_at_once() {
     let shop = Shop::open().await;
@@ -256,7 +287,7 @@ async fn anyone_reads_merchants_write_and_services_reserve() {
         .await
         .expect(200);
     let stock = json!({"sku_id": fresh(), "on_hand": 1});
-    let order = crate::harness::reserve_body(fresh(), &[(sku, 1)]);
+    let order = reserve_body(fresh(), &[(sku, 1)]);
     let command = json!({"reservation_id": fresh()});
     for (caller, status) in [(&anonymous, 401), (&customer, 403)] {
         caller.post("/v1/inventory", &stock).await.expect(status);

@@ -24,7 +24,7 @@ const GRANTS_MAX: usize = 250_000;
 /// starts, and which the database checks by version. A wrong guess costs a round trip. While it is
 /// fresh it also says what is sold out, so that a crowd is turned away without asking the database.
 #[derive(Debug, Default)]
-pub(super) struct StockCache {
+pub(crate) struct StockCache {
     stock: Mutex<HashMap<SkuId, Known>>,
     grants: Mutex<Grants>,
 }
@@ -38,14 +38,14 @@ struct Known {
 
 impl StockCache {
     /// The counters of all these SKUs, or nothing.
-    pub(super) fn all(&self, skus: impl Iterator<Item = SkuId>) -> Option<HashMap<SkuId, Counters>> {
+    pub(crate) fn all(&self, skus: impl Iterator<Item = SkuId>) -> Option<HashMap<SkuId, Counters>> {
         let stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
         skus.map(|sku| stock.get(&sku).map(|known| (sku, known.counters)))
             .collect()
     }
 
     /// Lanes commit side by side and learn in any order: the newer version wins.
-    pub(super) fn learn(&self, seen: &[(SkuId, Counters)]) {
+    pub(crate) fn learn(&self, seen: impl ExactSizeIterator<Item = (SkuId, Counters)>) {
         let fresh_until = Instant::now() + HINT_LIFE;
         let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
         if stock.len() + seen.len() > SKUS_MAX {
@@ -53,10 +53,10 @@ impl StockCache {
         }
         for (sku, counters) in seen {
             let now = Known {
-                counters: *counters,
+                counters,
                 fresh_until,
             };
-            let known = stock.entry(*sku).or_insert(now);
+            let known = stock.entry(sku).or_insert(now);
             if known.counters.version <= counters.version {
                 *known = now;
             }
@@ -64,7 +64,7 @@ impl StockCache {
     }
 
     /// These orders were granted.
-    pub(super) fn granted(&self, orders: impl Iterator<Item = OrderId>) {
+    pub(crate) fn granted(&self, orders: impl Iterator<Item = OrderId>) {
         let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         grants.add(orders, Instant::now());
     }
@@ -72,7 +72,7 @@ impl StockCache {
     /// The lines of which there is surely not enough. Of nothing when the request may be a retry of one that
     /// was granted, which must get its first answer. The first request after a hint's end passes, to see
     /// how things are; the others believe it until that one is back.
-    pub(super) fn shortages(&self, ask: &Ask, now: Timestamp) -> Option<Vec<Shortage>> {
+    pub(crate) fn shortages(&self, ask: &Ask, now: Timestamp) -> Option<Vec<Shortage>> {
         let moment = Instant::now();
         let shortages = {
             let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,8 +180,8 @@ mod tests {
     fn the_newer_version_wins() {
         let cache = StockCache::default();
         let sku = SkuId(Uuid::from_u128(1));
-        cache.learn(&[(sku, counters(3, 0))]);
-        cache.learn(&[(sku, counters(2, 0))]);
+        cache.learn([(sku, counters(3, 0))].into_iter());
+        cache.learn([(sku, counters(2, 0))].into_iter());
         assert_eq!(cache.all([sku].into_iter()).unwrap()[&sku].version, 3);
         let other = SkuId(Uuid::from_u128(2));
         assert!(cache.all([sku, other].into_iter()).is_none());
@@ -193,7 +193,7 @@ mod tests {
         let sku = SkuId(Uuid::from_u128(1));
         let crowd = || cache.shortages(&ask(SystemIds.next(), sku, 2), now());
         assert_eq!(crowd(), None, "nothing is known yet");
-        cache.learn(&[(sku, counters(1, 1))]);
+        cache.learn([(sku, counters(1, 1))].into_iter());
         let expected = Shortage {
             sku,
             requested: 2,
@@ -209,7 +209,7 @@ mod tests {
         cache.stock.lock().unwrap().get_mut(&sku).unwrap().fresh_until = Instant::now();
         assert_eq!(crowd(), None, "one looks again");
         assert!(crowd().is_some(), "the others wait for what it finds");
-        cache.learn(&[(sku, counters(2, 9))]);
+        cache.learn([(sku, counters(2, 9))].into_iter());
         assert_eq!(crowd(), None, "units were released");
     }
 
@@ -217,7 +217,7 @@ mod tests {
     fn what_may_be_a_retry_is_never_turned_away() {
         let cache = StockCache::default();
         let sku = SkuId(Uuid::from_u128(1));
-        cache.learn(&[(sku, counters(1, 0))]);
+        cache.learn([(sku, counters(1, 0))].into_iter());
         let refused = |order| cache.shortages(&ask(order, sku, 1), now()).is_some();
         let granted = SystemIds.next();
         assert!(refused(granted));
