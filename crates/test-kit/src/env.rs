@@ -86,8 +86,12 @@ fn telemetry_settings() -> TelemetrySettings {
     }
 }
 
+pub(crate) fn admin_url() -> String {
+    variable("FERROCART_TEST_POSTGRES_ADMIN_URL")
+}
+
 async fn new_database(service: &str) -> PgSettings {
-    let admin_url = variable("FERROCART_TEST_POSTGRES_ADMIN_URL");
+    let admin_url = admin_url();
     let mut admin = PgConnection::connect(&admin_url)
         .await
         .expect("the test PostgreSQL");

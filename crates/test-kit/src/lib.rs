@@ -13,6 +13,7 @@ mod api;
 mod env;
 mod events;
 mod keys;
+mod postgres;
 mod redis;
 mod wait;
 
@@ -20,5 +21,6 @@ pub use api::{Answer, Api};
 pub use env::TestEnv;
 pub use events::EventLog;
 pub use keys::{SERVICES, TestKeys};
+pub use postgres::PostgresServer;
 pub use redis::{RedisCluster, RedisServer};
 pub use wait::eventually;

@@ -7,25 +7,38 @@ use tempfile::TempDir;
 
 use crate::wait::eventually;
 
-/// A Redis server of the test's own, to be killed, paused and started again. It keeps nothing on disk.
+/// A Redis server of the test's own, to be killed, paused and started again.
 #[derive(Debug)]
 pub struct RedisServer {
     folder: TempDir,
     port: u16,
-    cluster: bool,
+    kind: Kind,
     process: Option<Child>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cache,
+    Record,
+    ClusterNode,
+}
+
 impl RedisServer {
+    /// It keeps nothing on disk.
     pub async fn start() -> Self {
-        Self::launch(false).await
+        Self::launch(Kind::Cache).await
     }
 
-    async fn launch(cluster: bool) -> Self {
+    /// It keeps its data as a store of record does: appended and synced before it answers.
+    pub async fn start_durable() -> Self {
+        Self::launch(Kind::Record).await
+    }
+
+    async fn launch(kind: Kind) -> Self {
         let mut server = Self {
             folder: tempfile::tempdir().expect("a folder"),
             port: free_port(),
-            cluster,
+            kind,
             process: None,
         };
         server.restart().await;
@@ -44,21 +57,25 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// Starts it, empty, on the port that it had.
+    /// Starts it on the port that it had, with the data that it keeps.
     pub async fn restart(&mut self) {
         self.kill();
         let mut command = Command::new("redis-server");
         command
             .current_dir(self.folder.path())
             .args(["--port", &self.port.to_string()])
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--bind", "127.0.0.1", "--save", ""])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        if self.cluster {
-            command
+        match self.kind {
+            Kind::Cache => &mut command,
+            Kind::Record => command
+                .args(["--appendonly", "yes", "--appendfsync", "always"])
+                .args(["--maxmemory-policy", "noeviction"]),
+            Kind::ClusterNode => command
                 .args(["--cluster-enabled", "yes"])
-                .args(["--cluster-port", &free_port().to_string()]);
-        }
+                .args(["--cluster-port", &free_port().to_string()]),
+        };
         self.process = Some(command.spawn().expect("redis-server is installed"));
         eventually("Redis to answer", || async { self.ask("PING", &[]).await }).await;
     }
@@ -72,11 +89,15 @@ impl RedisServer {
 
     /// It keeps its connections and answers nothing.
     pub fn pause(&self) {
-        self.signal("-STOP");
+        signal(self.id(), "-STOP");
     }
 
     pub fn resume(&self) {
-        self.signal("-CONT");
+        signal(self.id(), "-CONT");
+    }
+
+    fn id(&self) -> u32 {
+        self.process.as_ref().expect("a running server").id()
     }
 
     /// Sends one command; what it answers, as text. None when it does not answer.
@@ -89,15 +110,6 @@ impl RedisServer {
             .await
             .ok()?;
         Some(format!("{answer:?}"))
-    }
-
-    fn signal(&self, signal: &str) {
-        let process = self.process.as_ref().expect("a running server");
-        let sent = Command::new("kill")
-            .args([signal, &process.id().to_string()])
-            .status()
-            .expect("kill");
-        assert!(sent.success(), "{signal} was not sent");
     }
 }
 
@@ -117,7 +129,7 @@ impl RedisCluster {
     pub async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..3 {
-            nodes.push(RedisServer::launch(true).await);
+            nodes.push(RedisServer::launch(Kind::ClusterNode).await);
         }
         let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
         let created = Command::new("redis-cli")
@@ -152,7 +164,21 @@ impl RedisCluster {
 }
 
 /// Free a moment ago; servers cannot tell which port they took of 0.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its address").port()
+}
+
+pub(crate) fn signal(process: u32, signal: &str) {
+    assert!(try_signal(process, signal), "{signal} was not sent");
+}
+
+/// `false` when there is no such process any more.
+pub(crate) fn try_signal(process: u32, signal: &str) -> bool {
+    let sent = Command::new("kill")
+        .args([signal, &process.to_string()])
+        .stderr(Stdio::null())
+        .status()
+        .expect("kill");
+    sent.success()
 }

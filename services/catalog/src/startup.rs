@@ -10,7 +10,7 @@ use ferrocart_pg_kit::outbox::Publisher;
 use ferrocart_pg_kit::{connect, migrate, ping};
 use ferrocart_redis_kit::Redis;
 use ferrocart_telemetry::TelemetrySettings;
-use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
+use ferrocart_types::{ProductId, SharedClock, SharedIds, SystemClock, SystemIds};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tokio::sync::Semaphore;
@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
 use crate::app::Catalog;
-use crate::cache::{CategoryCache, ProductCache, SharedCache};
+use crate::cache::{CategoryCache, Pages, ProductCache, SharedCache};
 use crate::config::{DEFAULTS, Settings};
 use crate::consumers::cache_repair::{self, CacheRepair};
 use crate::consumers::order_delivered::{self, Deliveries};
+use crate::store::reviews::Review;
 use crate::{openapi, routes, workers};
 
 const NAME: &str = "catalog";
@@ -84,20 +85,19 @@ impl Application {
         let redis = Redis::new(&settings.redis).context("redis_url")?;
         let shared = SharedCache::new(redis, settings.cache.cache_shared_ttl_seconds);
         let relay = Relay::new(pool.clone(), &settings.kafka, NAME);
+        let (ttl, read_deadline) = (settings.cache.local_ttl(), settings.cache.read_deadline());
         let catalog = Catalog {
             publisher: Publisher::new(NAME, Arc::clone(&clock), Arc::clone(&ids)),
             clock,
             ids,
             relay: relay.handle(),
             products: ProductCache::new(pool.clone(), shared.clone(), &settings.cache),
-            categories: CategoryCache::new(
-                pool.clone(),
-                settings.cache.local_ttl(),
-                settings.cache.read_deadline(),
-            ),
+            categories: CategoryCache::new(pool.clone(), ttl, read_deadline),
+            product_pages: Pages::new("products", ttl, read_deadline, |_| size_of::<ProductId>()),
+            review_pages: Pages::new("reviews", ttl, read_deadline, Review::bytes),
             imports: Arc::new(Semaphore::new(settings.import_concurrency_max)),
             import_idle_timeout: settings.import_idle_timeout(),
-            read_deadline: settings.cache.read_deadline(),
+            read_deadline,
             pool: pool.clone(),
         };
         let parts = ServerParts {

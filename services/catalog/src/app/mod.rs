@@ -11,12 +11,18 @@ use std::time::Duration;
 
 use ferrocart_kafka_kit::RelayHandle;
 use ferrocart_pg_kit::outbox::{OutboxEvent, Publisher};
-use ferrocart_types::{ProductId, SharedClock, SharedIds};
+use ferrocart_types::{ProductId, ReviewId, SharedClock, SharedIds};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
-use crate::cache::{CategoryCache, ProductCache};
+use crate::cache::{CategoryCache, Pages, ProductCache};
 use crate::domain::{Change, Product, changed};
+use crate::store::reviews::Review;
+
+/// A page of the list of products: the category as it was asked for, the brand, below which id, how many.
+pub(crate) type ProductsPage = (Option<String>, Option<String>, Option<ProductId>, u32);
+/// A page of a product's reviews. The product's version is in it, so that a new review makes new pages.
+pub(crate) type ReviewsPage = (ProductId, i64, Option<ReviewId>, u32);
 
 /// What every use case works with.
 #[derive(Clone)]
@@ -28,6 +34,8 @@ pub(crate) struct Catalog {
     pub(crate) relay: RelayHandle,
     pub(crate) products: ProductCache,
     pub(crate) categories: CategoryCache,
+    pub(crate) product_pages: Pages<ProductsPage, ProductId>,
+    pub(crate) review_pages: Pages<ReviewsPage, Review>,
     pub(crate) imports: Arc<Semaphore>,
     pub(crate) import_idle_timeout: Duration,
     pub(crate) read_deadline: Duration,
@@ -46,6 +54,12 @@ impl Catalog {
         if changes.is_empty() {
             return;
         }
+        self.product_pages.changed();
+        self.rated(changes).await;
+    }
+
+    /// As [`Self::committed`], for changes after which a product stands where it stood.
+    async fn rated(&self, changes: &[(ProductId, i64)]) {
         self.relay.poke();
         self.products.changed(changes).await;
     }

@@ -30,7 +30,7 @@ pub(crate) async fn create(catalog: Catalog, new: NewReview) -> Result<Review, C
             Box::pin(async move { create_in(&catalog, conn, &new).await })
         })
         .await?;
-        catalog.committed(&[(review.product_id, version)]).await;
+        catalog.rated(&[(review.product_id, version)]).await;
         Ok(review)
     })
     .await

@@ -6,15 +6,20 @@
 //! - Redis holds versions too and never takes an older one for a newer one, so a slow reader cannot
 //!   bring back what a writer has replaced. What a writer could not tell Redis, because it was away,
 //!   the consumer of our own catalog-events tells it later.
+//! - That there is no such product is remembered too, in memory and for ten seconds in Redis.
 //! - With PostgreSQL away the last known answer is served, marked as stale.
+//! - Pages of lists hold ids alone, in memory alone: what is on them is read like single products.
 
 mod breaker;
 mod categories;
+mod many;
+mod pages;
 mod products;
 mod rendered;
 mod shared;
 
 pub(crate) use categories::CategoryCache;
+pub(crate) use pages::Pages;
 pub(crate) use products::{Answer, ProductCache};
 pub(crate) use rendered::{Found, Rendered};
 pub(crate) use shared::SharedCache;

@@ -26,6 +26,9 @@ const LAST_KNOWN_TTL: Duration = Duration::from_hours(1);
 /// An answer older than a change made here is loaded anew, so many times.
 const LOADS_MAX: u32 = 3;
 const FLOORS_MAX: u64 = 100_000;
+/// What a load of a list found is kept by `fresh`; here it only meets those who waited for it.
+const FLIGHT_TTL: Duration = Duration::from_millis(1);
+const FLIGHTS_MAX: u64 = 1_000;
 
 /// What a reader gets.
 #[derive(Debug, Clone)]
@@ -39,21 +42,23 @@ pub(crate) struct Answer {
 #[derive(Clone)]
 pub(crate) struct ProductCache {
     pool: PgPool,
-    shared: SharedCache,
+    pub(super) shared: SharedCache,
     deadline: Duration,
-    database: Arc<Breaker>,
-    fresh: Cache<ProductId, Answer>,
+    pub(super) database: Arc<Breaker>,
+    pub(super) fresh: Cache<ProductId, Answer>,
     last_known: Cache<ProductId, (Arc<Rendered>, Instant)>,
     floors: Cache<ProductId, i64>,
-    counted: Arc<Counted>,
+    /// Lists that are being loaded: those who miss the same products wait for one load.
+    pub(super) flights: Cache<Vec<ProductId>, Arc<Vec<Answer>>>,
+    pub(super) counted: Arc<Counted>,
 }
 
 /// Where reads were answered.
-struct Counted {
-    process: Counter,
-    redis: Counter,
-    database: Counter,
-    stale: Counter,
+pub(super) struct Counted {
+    pub(super) process: Counter,
+    pub(super) redis: Counter,
+    pub(super) database: Counter,
+    pub(super) stale: Counter,
 }
 
 impl Counted {
@@ -90,6 +95,10 @@ impl ProductCache {
                 .max_capacity(FLOORS_MAX)
                 .time_to_live(FLOOR_TTL)
                 .build(),
+            flights: Cache::builder()
+                .max_capacity(FLIGHTS_MAX)
+                .time_to_live(FLIGHT_TTL)
+                .build(),
             counted: Arc::new(Counted::new()),
         }
     }
@@ -121,40 +130,13 @@ impl ProductCache {
         })
     }
 
-    /// Those that exist, in the order asked for; each is looked for like a single one, but all
-    /// misses ask Redis and PostgreSQL together.
-    pub(crate) async fn get_many(&self, ids: &[ProductId]) -> Result<Vec<Arc<Rendered>>, CatalogError> {
-        let mut found: Vec<Option<Arc<Rendered>>> = vec![None; ids.len()];
-        let mut missing = Vec::new();
-        for (slot, id) in found.iter_mut().zip(ids) {
-            match self.fresh.get(id).await {
-                Some(answer) if answer.found.version() >= self.floor(*id).await => {
-                    self.counted.process.increment(1);
-                    if let Found::Product(product) = answer.found {
-                        *slot = Some(product);
-                    }
-                }
-                _ => missing.push(*id),
-            }
-        }
-        if !missing.is_empty() {
-            let loaded = self.load_many(&missing).await?;
-            for (slot, id) in found.iter_mut().zip(ids) {
-                if slot.is_none() {
-                    *slot = loaded.iter().find(|product| product.id == *id).cloned();
-                }
-            }
-        }
-        Ok(found.into_iter().flatten().collect())
-    }
-
     async fn load(&self, id: ProductId) -> Result<Answer, CatalogError> {
         let floor = self.floor(id).await;
-        if let Some(product) = self.shared.get(&[id]).await.into_iter().next().flatten()
-            && product.version >= floor
+        if let Some(found) = self.shared.get(&[id]).await.into_iter().next().flatten()
+            && found.version() >= floor
         {
             self.counted.redis.increment(1);
-            return Ok(self.known(Arc::new(product)).await);
+            return Ok(self.known(found).await);
         }
         if self.database.is_open()
             && let Some(answer) = self.stale(id).await
@@ -164,14 +146,10 @@ impl ProductCache {
         match self.read_database(&[id]).await {
             Ok(found) => {
                 self.counted.database.increment(1);
-                self.shared.put(&found).await;
-                Ok(match found.into_iter().next() {
-                    Some(product) => self.known(product).await,
-                    None => Answer {
-                        found: Found::Absent,
-                        stale_since: None,
-                    },
-                })
+                let absent: &[ProductId] = if found.is_empty() { &[id] } else { &[] };
+                self.shared.put(&found, absent).await;
+                let found = found.into_iter().next().map_or(Found::Absent, Found::Product);
+                Ok(self.known(found).await)
             }
             Err(error) => match self.stale(id).await {
                 Some(answer) => {
@@ -186,50 +164,7 @@ impl ProductCache {
         }
     }
 
-    async fn load_many(&self, ids: &[ProductId]) -> Result<Vec<Arc<Rendered>>, CatalogError> {
-        let mut loaded = Vec::with_capacity(ids.len());
-        let mut missing = Vec::new();
-        for (id, shared) in ids.iter().zip(self.shared.get(ids).await) {
-            match shared {
-                Some(product) if product.version >= self.floor(*id).await => {
-                    self.counted.redis.increment(1);
-                    loaded.push(Arc::new(product));
-                }
-                _ => missing.push(*id),
-            }
-        }
-        if !missing.is_empty() {
-            match self.read_database(&missing).await {
-                Ok(found) => {
-                    self.counted
-                        .database
-                        .increment(u64::try_from(found.len()).unwrap_or(0));
-                    self.shared.put(&found).await;
-                    loaded.extend(found);
-                }
-                Err(error) => {
-                    // All or an error: a list must not lose items because a store is away.
-                    for id in &missing {
-                        match self.last_known.get(id).await {
-                            Some((product, _)) => loaded.push(product),
-                            None => return Err(error),
-                        }
-                    }
-                    self.counted
-                        .stale
-                        .increment(u64::try_from(missing.len()).unwrap_or(0));
-                    return Ok(loaded);
-                }
-            }
-        }
-        for product in &loaded {
-            let answer = self.known(Arc::clone(product)).await;
-            self.fresh.insert(product.id, answer).await;
-        }
-        Ok(loaded)
-    }
-
-    async fn read_database(&self, ids: &[ProductId]) -> Result<Vec<Arc<Rendered>>, CatalogError> {
+    pub(super) async fn read_database(&self, ids: &[ProductId]) -> Result<Vec<Arc<Rendered>>, CatalogError> {
         let ids: Vec<Uuid> = ids.iter().map(ProductId::as_uuid).collect();
         let read = store::products::by_ids(&self.pool, &ids);
         let outcome = match tokio::time::timeout(self.deadline, read).await {
@@ -247,17 +182,19 @@ impl ProductCache {
         outcome?.iter().map(render).collect()
     }
 
-    async fn known(&self, product: Arc<Rendered>) -> Answer {
-        self.last_known
-            .insert(product.id, (Arc::clone(&product), Instant::now()))
-            .await;
+    pub(super) async fn known(&self, found: Found) -> Answer {
+        if let Found::Product(product) = &found {
+            self.last_known
+                .insert(product.id, (Arc::clone(product), Instant::now()))
+                .await;
+        }
         Answer {
-            found: Found::Product(product),
+            found,
             stale_since: None,
         }
     }
 
-    async fn stale(&self, id: ProductId) -> Option<Answer> {
+    pub(super) async fn stale(&self, id: ProductId) -> Option<Answer> {
         let (product, since) = self.last_known.get(&id).await?;
         // Not even while all stores are away is an answer given that is known to be outdated.
         if product.version < self.floor(id).await {
@@ -270,7 +207,7 @@ impl ProductCache {
         })
     }
 
-    async fn floor(&self, id: ProductId) -> i64 {
+    pub(super) async fn floor(&self, id: ProductId) -> i64 {
         self.floors.get(&id).await.unwrap_or(0)
     }
 
@@ -286,13 +223,7 @@ impl ProductCache {
                 .await;
             self.fresh.invalidate(id).await;
         }
-        // Redis cannot know of products that were just created.
-        let older: Vec<(ProductId, i64)> = changes
-            .iter()
-            .copied()
-            .filter(|(_, version)| *version > 1)
-            .collect();
-        if let Err(error) = self.shared.forget_before(&older).await {
+        if let Err(error) = self.shared.forget_before(changes).await {
             tracing::warn!(%error, "redis was not told of a change; the catalog's events will tell it");
         }
     }
@@ -309,7 +240,7 @@ fn render(product: &Product) -> Result<Arc<Rendered>, CatalogError> {
 }
 
 /// One failure that several readers waited for: each is answered for itself, one logged the cause.
-fn answered(error: &Arc<CatalogError>) -> CatalogError {
+pub(super) fn answered(error: &Arc<CatalogError>) -> CatalogError {
     match &**error {
         CatalogError::Store(store) if !store.is_unavailable() => {
             tracing::error!(

@@ -7,13 +7,15 @@ use ferrocart_redis_kit::{CallError, Redis};
 use ferrocart_types::ProductId;
 
 use super::breaker::Breaker;
-use super::rendered::Rendered;
+use super::rendered::{Found, Rendered};
 
 /// How long Redis is left alone after it failed to answer.
 const REST: Duration = Duration::from_secs(1);
 /// How long a change is remembered under which no older version may be put. Longer than any read from
 /// PostgreSQL that began before the change can take.
 const TOMBSTONE_MS: u64 = 60_000;
+/// How long all replicas know that there is no such product. Short, for ids are asked for at random.
+const ABSENT_MS: u64 = 10_000;
 
 /// KEYS[1] product, ARGV version, body, milliseconds to live.
 static PUT: LazyLock<Script> = LazyLock::new(|| {
@@ -26,11 +28,13 @@ static PUT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// KEYS[1] product, ARGV version, milliseconds to live. The version itself may stand there already.
+/// KEYS[1] product, ARGV version, milliseconds to live. The version itself may stand there already. Nobody
+/// can have read a first version before: of one Redis has to hear only if it holds that there is no product.
 static FORGET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local current = redis.call('HGET', KEYS[1], 'version')
          if current and tonumber(current) >= tonumber(ARGV[1]) then return 0 end
+         if not current and tonumber(ARGV[1]) == 1 then return 0 end
          redis.call('DEL', KEYS[1])
          redis.call('HSET', KEYS[1], 'version', ARGV[1])
          redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -38,7 +42,8 @@ static FORGET: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Products in Redis: a hash `product:{id}` with `version` and `body`.
+/// Products in Redis: a hash `product:{id}` with `version` and `body`. Version 0 without a body says that
+/// there is no such product.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedCache {
     redis: Redis,
@@ -56,7 +61,7 @@ impl SharedCache {
     }
 
     /// What Redis has of these, in their order. Nothing when Redis does not answer.
-    pub(super) async fn get(&self, ids: &[ProductId]) -> Vec<Option<Rendered>> {
+    pub(super) async fn get(&self, ids: &[ProductId]) -> Vec<Option<Found>> {
         if self.breaker.is_open() {
             return vec![None; ids.len()];
         }
@@ -77,16 +82,21 @@ impl SharedCache {
             .into_iter()
             .zip(ids)
             .map(|(body, id)| {
+                let body = Bytes::from(body?);
+                if body.is_empty() {
+                    return Some(Found::Absent);
+                }
                 // What cannot be read, such as another release's form, is loaded anew.
-                let rendered = Rendered::from_body(Bytes::from(body?)).ok()?;
-                (rendered.id == *id).then_some(rendered)
+                let rendered = Rendered::from_body(body).ok()?;
+                (rendered.id == *id).then(|| Found::Product(Arc::new(rendered)))
             })
             .collect()
     }
 
-    /// Keeps these for the next reader, unless newer versions are known.
-    pub(super) async fn put(&self, products: &[Arc<Rendered>]) {
-        if products.is_empty() || self.breaker.is_open() {
+    /// Keeps these for the next reader, unless newer versions are known; and that there are none with the
+    /// other ids.
+    pub(super) async fn put(&self, products: &[Arc<Rendered>], absent: &[ProductId]) {
+        if (products.is_empty() && absent.is_empty()) || self.breaker.is_open() {
             return;
         }
         let answer = self
@@ -99,6 +109,11 @@ impl SharedCache {
                     put.arg(product.version)
                         .arg(product.body.as_ref())
                         .arg(self.ttl_ms(product.id));
+                    pipe.invoke_script(&put).ignore();
+                }
+                for id in absent {
+                    let mut put = PUT.key(key(*id));
+                    put.arg(0).arg("").arg(ABSENT_MS);
                     pipe.invoke_script(&put).ignore();
                 }
                 pipe.query_async::<()>(&mut connection).await

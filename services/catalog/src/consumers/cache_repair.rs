@@ -19,11 +19,9 @@ pub(crate) struct CacheRepair {
 #[async_trait]
 impl BatchHandler for CacheRepair {
     async fn handle_batch(&self, events: &[Received]) -> Result<(), HandleError> {
-        // The first version of a product has none before it.
         let changes: Vec<(ProductId, i64)> = events
             .iter()
             .map(|event| &event.envelope)
-            .filter(|envelope| envelope.sequence > 1)
             .map(|envelope| Ok((envelope.subject.parse()?, envelope.sequence)))
             .collect::<anyhow::Result<_>>()
             .map_err(HandleError::Reject)?;

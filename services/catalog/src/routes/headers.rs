@@ -1,7 +1,11 @@
 //! ETags, and what a CDN may do with an answer.
 
-use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Instant;
+
+use actix_web::http::header::{AGE, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, WARNING};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
 
 use crate::app::edit::Expected;
 
@@ -19,11 +23,46 @@ pub(super) fn etag(version: i64) -> String {
 
 /// Whether the client has this version already.
 pub(super) fn has_version(request: &HttpRequest, version: i64) -> bool {
-    let current = etag(version);
+    has_tag(request, &etag(version))
+}
+
+fn has_tag(request: &HttpRequest, current: &str) -> bool {
     tags(request, &IF_NONE_MATCH).is_some_and(|tags| {
         tags.iter()
             .any(|tag| *tag == "*" || tag.trim_start_matches("W/") == current)
     })
+}
+
+/// Says how old an answer is that no store has confirmed since.
+pub(super) fn mark_stale(response: &mut HttpResponseBuilder, stale_since: Option<Instant>) {
+    if let Some(since) = stale_since {
+        response
+            .insert_header((WARNING, "110 - \"Response is Stale\""))
+            .insert_header((AGE, since.elapsed().as_secs().to_string()));
+    }
+}
+
+/// A list that everybody may see. It has no version, so that its tag is made of its bytes.
+pub(super) fn public_list(request: &HttpRequest, body: Bytes, stale_since: Option<Instant>) -> HttpResponse {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    let tag = format!("\"{:016x}\"", hasher.finish());
+    let known = has_tag(request, &tag);
+    let mut response = if known {
+        HttpResponse::NotModified()
+    } else {
+        HttpResponse::Ok()
+    };
+    response
+        .insert_header((ETAG, format!("W/{tag}")))
+        .insert_header(PUBLIC);
+    mark_stale(&mut response, stale_since);
+    if known {
+        return response.finish();
+    }
+    response
+        .insert_header((CONTENT_TYPE, "application/json"))
+        .body(body)
 }
 
 /// Which versions the client wants to change. A tag that is not ours matches no version.

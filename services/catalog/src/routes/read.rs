@@ -4,17 +4,17 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::{AGE, CONTENT_TYPE, ETAG, WARNING};
+use actix_web::http::header::{CONTENT_TYPE, ETAG};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::{BufMut, Bytes, BytesMut};
 use ferrocart_http_kit::{
     Caller, Page, PageQuery, Problem, ProblemBody, Query as Params, Role, encode_cursor, parse_id,
 };
-use ferrocart_types::ProductId;
+use ferrocart_types::{CategoryId, ProductId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::headers::{PRIVATE, PUBLIC, etag, has_version};
+use super::headers::{PRIVATE, PUBLIC, etag, has_version, mark_stale, public_list};
 use crate::app::Catalog;
 use crate::cache::{Answer, Found, Rendered};
 use crate::domain::{ProductView, Status};
@@ -23,6 +23,8 @@ use crate::store;
 use crate::store::browse::Filter;
 
 const BATCH_MAX: usize = 100;
+/// No brand is longer.
+const BRAND_CHARS_MAX: usize = 100;
 
 /// One product
 ///
@@ -66,11 +68,7 @@ pub(crate) async fn get(
         } else {
             PRIVATE
         });
-    if let Some(since) = stale_since {
-        response
-            .insert_header((WARNING, "110 - \"Response is Stale\""))
-            .insert_header((AGE, since.elapsed().as_secs().to_string()));
-    }
+    mark_stale(&mut response, stale_since);
     if known {
         return Ok(response.finish());
     }
@@ -106,6 +104,7 @@ pub(crate) struct BatchQuery {
     ))]
 pub(crate) async fn batch(
     _caller: Caller,
+    request: HttpRequest,
     catalog: web::Data<Catalog>,
     query: Params<BatchQuery>,
 ) -> Result<HttpResponse, CatalogError> {
@@ -120,8 +119,12 @@ pub(crate) async fn batch(
         let reason = format!("must be 1 to {BATCH_MAX} ids, separated by commas");
         return Err(Problem::invalid_field("ids", reason).into());
     }
-    let products = catalog.products.get_many(&ids).await?;
-    Ok(public_list(&products, None))
+    let many = catalog.products.get_many(&ids).await?;
+    Ok(public_list(
+        &request,
+        joined(&many.products, None),
+        many.stale_since,
+    ))
 }
 
 /// What to browse
@@ -149,6 +152,7 @@ pub(crate) struct ListQuery {
     ))]
 pub(crate) async fn list(
     _caller: Caller,
+    request: HttpRequest,
     catalog: web::Data<Catalog>,
     query: Params<ListQuery>,
 ) -> Result<HttpResponse, CatalogError> {
@@ -161,41 +165,56 @@ pub(crate) async fn list(
     let page = PageQuery { limit, cursor };
     let limit = page.limit()?;
     let before = page.after::<ProductId>()?;
-    let categories = match category {
-        Some(slug_or_id) => {
-            let tree = catalog
-                .categories
-                .tree()
-                .await
-                .map_err(|_| CatalogError::Unavailable)?;
-            let found = tree.with_descendants(&slug_or_id);
-            Some(found.ok_or(CatalogError::CategoryNotFound)?)
-        }
+    if brand
+        .as_ref()
+        .is_some_and(|brand| brand.chars().count() > BRAND_CHARS_MAX)
+    {
+        let reason = format!("must have at most {BRAND_CHARS_MAX} characters");
+        return Err(Problem::invalid_field("brand", reason).into());
+    }
+    let categories = match &category {
+        Some(slug_or_id) => Some(below(&catalog, slug_or_id).await?),
         None => None,
     };
+    let key = (category, brand.clone(), before, limit);
     let filter = Filter {
         categories,
         brand,
         before,
     };
     // One more than asked for tells whether there is a next page.
-    let read = store::browse::page(&catalog.pool, &filter, i64::from(limit) + 1);
-    let mut ids: Vec<ProductId> = tokio::time::timeout(catalog.read_deadline, read)
-        .await
-        .map_err(|_| CatalogError::Unavailable)??
-        .into_iter()
-        .map(ProductId)
-        .collect();
+    let read = async { store::browse::page(&catalog.pool, &filter, i64::from(limit) + 1).await };
+    let page = catalog.product_pages.get(key, read).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = ids.len() > limit;
-    ids.truncate(limit);
+    let more = page.rows.len() > limit;
+    let ids = page.rows.get(..limit).unwrap_or(&page.rows);
     let next_cursor = ids.last().filter(|_| more).map(encode_cursor);
-    let products = catalog.products.get_many(&ids).await?;
-    Ok(public_list(&products, next_cursor))
+    let many = catalog.products.get_many(ids).await?;
+    // The older of the two is the age of the answer.
+    let stale_since = match (page.stale_since, many.stale_since) {
+        (Some(page), Some(products)) => Some(page.min(products)),
+        (page, products) => page.or(products),
+    };
+    Ok(public_list(
+        &request,
+        joined(&many.products, next_cursor),
+        stale_since,
+    ))
+}
+
+/// The category with this slug or id, and all below it.
+async fn below(catalog: &Catalog, slug_or_id: &str) -> Result<Vec<CategoryId>, CatalogError> {
+    let tree = catalog
+        .categories
+        .tree()
+        .await
+        .map_err(|_| CatalogError::Unavailable)?;
+    tree.with_descendants(slug_or_id)
+        .ok_or(CatalogError::CategoryNotFound)
 }
 
 /// A list put together from products that are JSON already.
-fn public_list(products: &[Arc<Rendered>], next_cursor: Option<String>) -> HttpResponse {
+fn joined(products: &[Arc<Rendered>], next_cursor: Option<String>) -> Bytes {
     let active = || products.iter().filter(|product| product.status == Status::Active);
     let size: usize = active().map(|product| product.body.len() + 1).sum();
     let mut body = BytesMut::with_capacity(size + 128);
@@ -212,9 +231,5 @@ fn public_list(products: &[Arc<Rendered>], next_cursor: Option<String>) -> HttpR
         body.put_slice(format!(",\"next_cursor\":\"{cursor}\"").as_bytes());
     }
     body.put_u8(b'}');
-    let body: Bytes = body.freeze();
-    HttpResponse::Ok()
-        .insert_header(PUBLIC)
-        .insert_header((CONTENT_TYPE, "application/json"))
-        .body(body)
+    body.freeze()
 }

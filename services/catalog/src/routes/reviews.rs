@@ -1,11 +1,13 @@
-use actix_web::{HttpResponse, web};
-use ferrocart_http_kit::{Caller, Json, Page, PageQuery, ProblemBody, Query, Role, encode_cursor, parse_id};
+use actix_web::{HttpRequest, HttpResponse, web};
+use ferrocart_http_kit::{
+    Caller, Json, Page, PageQuery, Problem, ProblemBody, Query, Role, encode_cursor, parse_id,
+};
 use ferrocart_types::{ProductId, ReviewId};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::headers::PUBLIC;
+use super::headers::public_list;
 use super::read::may_see;
 use crate::app::{self, Catalog};
 use crate::cache::Found;
@@ -41,6 +43,7 @@ pub(crate) struct ReviewBody {
     ))]
 pub(crate) async fn list(
     caller: Caller,
+    request: HttpRequest,
     catalog: web::Data<Catalog>,
     path: web::Path<String>,
     query: Query<PageQuery>,
@@ -48,24 +51,27 @@ pub(crate) async fn list(
     let id: ProductId = parse_id(&path)?;
     let limit = query.0.limit()?;
     let before = query.0.after::<ReviewId>()?;
-    match catalog.products.get(id).await?.found {
-        Found::Product(product) if may_see(&caller, &product) => {}
+    let product = match catalog.products.get(id).await?.found {
+        Found::Product(product) if may_see(&caller, &product) => product,
         _ => return Err(CatalogError::ProductNotFound),
-    }
-    let read = store::reviews::page(&catalog.pool, id, before, i64::from(limit) + 1);
-    let mut items = tokio::time::timeout(catalog.read_deadline, read)
-        .await
-        .map_err(|_| CatalogError::Unavailable)??;
+    };
+    let read = async { store::reviews::page(&catalog.pool, id, before, i64::from(limit) + 1).await };
+    let page = catalog
+        .review_pages
+        .get((id, product.version, before, limit), read)
+        .await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = items.len() > limit;
-    items.truncate(limit);
+    let more = page.rows.len() > limit;
+    let items = page.rows.get(..limit).unwrap_or(&page.rows).to_vec();
     let next_cursor = items
         .last()
         .filter(|_| more)
         .map(|review| encode_cursor(&review.review_id));
-    Ok(HttpResponse::Ok()
-        .insert_header(PUBLIC)
-        .json(Page { items, next_cursor }))
+    let body = serde_json::to_vec(&Page { items, next_cursor }).map_err(|error| {
+        tracing::error!(%error, "reviews could not be written");
+        Problem::internal()
+    })?;
+    Ok(public_list(&request, body.into(), page.stale_since))
 }
 
 /// Review a product

@@ -19,7 +19,7 @@ pub(crate) async fn page(
     executor: impl PgExecutor<'_>,
     filter: &Filter,
     limit: i64,
-) -> Result<Vec<Uuid>, StoreError> {
+) -> Result<Vec<ProductId>, StoreError> {
     // Above every UUIDv7.
     let before = filter.before.map_or(Uuid::max(), |id| id.as_uuid());
     let categories: Vec<Uuid> = filter
@@ -64,5 +64,6 @@ pub(crate) async fn page(
         .bind(brand)
         .bind(categories),
     };
-    query.fetch_all(executor).await.op("browse.page")
+    let ids: Vec<Uuid> = query.fetch_all(executor).await.op("browse.page")?;
+    Ok(ids.into_iter().map(ProductId).collect())
 }

@@ -20,6 +20,13 @@ pub(crate) struct Review {
     pub(crate) created_at: Timestamp,
 }
 
+impl Review {
+    /// About how much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.title.len() + self.body.len()
+    }
+}
+
 /// `false` when the customer has reviewed the product before.
 pub(crate) async fn insert(
     conn: &mut PgConnection,

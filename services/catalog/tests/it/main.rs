@@ -6,6 +6,7 @@ mod proxy;
 mod support;
 
 mod cache;
+mod engines;
 mod events;
 mod import;
 mod paging;
