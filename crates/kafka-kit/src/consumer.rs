@@ -67,7 +67,10 @@ impl Consumer {
             .set("enable.auto.offset.store", "false")
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", "500")
-            .set("fetch.wait.max.ms", "50")
+            // The broker answers when so much is there, or after so long: without a least size, every single event
+            // of a busy topic would be a request of its own for each group, over all partitions.
+            .set("fetch.min.bytes", "65536")
+            .set("fetch.wait.max.ms", "100")
             .set("session.timeout.ms", "10000")
             .set("heartbeat.interval.ms", "2000")
             // A dependency may be away for long; waiting for it must not cost the membership.

@@ -11,7 +11,8 @@ use crate::app::book::{Actor, Book};
 use crate::app::once::claim;
 use crate::batcher::Tools;
 use crate::domain::{
-    Counters, Excess, Line, Lines, Reservation, SaleTerms, State, Ticket, TicketId, TicketState,
+    Counters, Excess, Line, Lines, Reservation, SaleTerms, Service, State, Ticket, TicketId, TicketState,
+    serve,
 };
 use crate::error::ServiceError;
 use crate::store::{self, Changes};
@@ -234,7 +235,7 @@ impl WaitDesk {
         let late = store::due_tickets(conn, sku, now, BATCH).await?;
         store::end_tickets(conn, &late, TicketState::Expired, now).await?;
         let line = store::next_in_line(conn, sku, BATCH).await?;
-        let (granted, over) = self.choose(conn, &line, (counters, terms)).await?;
+        let Service { granted, over } = self.choose(conn, &line, (counters, terms)).await?;
         store::end_tickets(conn, &over, TicketState::Cancelled, now).await?;
         let hold_expires_at = now + self.hold;
         let state = TicketState::Granted { hold_expires_at };
@@ -259,29 +260,15 @@ impl WaitDesk {
         Ok(Served { changes, told, more })
     }
 
-    /// Who of the line is served, and who leaves it because they have bought what they may. Strictly in order:
-    /// who wants more than there is holds the others up.
     async fn choose(
         &self,
         conn: &mut PgConnection,
         line: &[Ticket],
         (counters, terms): (Counters, SaleTerms),
-    ) -> Result<(Vec<Ticket>, Vec<Ticket>), StoreError> {
+    ) -> Result<Service, StoreError> {
         let buyers: Vec<UserId> = line.iter().map(|ticket| ticket.buyer).collect();
         let bought = store::bought(conn, &[terms.sale], &buyers).await?;
-        let (mut free, mut granted, mut over) = (counters.free(), Vec::new(), Vec::new());
-        for ticket in line {
-            let has = bought.get(&(terms.sale, ticket.buyer)).copied().unwrap_or(0);
-            if has + ticket.units() > terms.units_per_buyer_max {
-                over.push(*ticket);
-            } else if ticket.units() <= free {
-                free -= ticket.units();
-                granted.push(*ticket);
-            } else {
-                break;
-            }
-        }
-        Ok((granted, over))
+        Ok(serve(line, counters.free(), &terms, &bought))
     }
 
     fn committed(&self, changes: &Changes) {

@@ -298,6 +298,54 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Buyers of a sale, in batches of any size, with and without names: nobody has more than the limit, no unit is
+        /// sold twice, and whoever was refused had asked for too much at that moment.
+        #[test]
+        fn a_sale_keeps_its_limit_for_each_buyer(
+            units in 0..20_i64,
+            max in 1..5_i64,
+            asks in prop::collection::vec((0..40_u8, prop::option::of(0..5_u128), 1..4_i64), 0..40),
+            batch in 1..8_usize,
+        ) {
+            use crate::domain::sale::SaleId;
+            let sale = SaleId(Uuid::from_u128(9));
+            let terms = SaleTerms { sale, units_per_buyer_max: max, live: true };
+            let mut rules = SaleRules { sales: HashMap::from([(sku(1), terms)]), bought: HashMap::new() };
+            let (mut available, mut known) = (HashMap::from([(sku(1), units)]), HashMap::new());
+            let (mut left, mut had, mut seen) = (units, HashMap::<u128, i64>::new(), BTreeMap::new());
+            for batch in asks.chunks(batch) {
+                let made: Vec<Ask> = batch
+                    .iter()
+                    .map(|(order, buyer, units)| Ask {
+                        buyer: buyer.map(|n| UserId(Uuid::from_u128(n))),
+                        ..ask(*order, &[(1, *units)])
+                    })
+                    .collect();
+                let verdicts = grant(&mut available, &mut known, &mut rules, &made, now());
+                for ((order, buyer, units), verdict) in batch.iter().zip(&verdicts) {
+                    let has = buyer.map(|buyer| had.entry(buyer).or_default());
+                    let expected = match (seen.get(order), has) {
+                        (Some(before), _) if before == units => "existing",
+                        (Some(_), _) => "reused",
+                        (None, None) => "sale",
+                        (None, Some(has)) if *has + units > max => "sale",
+                        (None, Some(_)) if *units > left => "short",
+                        (None, Some(has)) => {
+                            *has += units;
+                            left -= units;
+                            seen.insert(*order, *units);
+                            "granted"
+                        }
+                    };
+                    prop_assert_eq!(word(verdict), expected);
+                }
+            }
+            prop_assert_eq!(available[&sku(1)], left);
+            prop_assert!(left >= 0 && had.values().all(|has| *has <= max));
+        }
+    }
+
     #[test]
     fn a_shortage_names_every_sku_and_both_figures() {
         let mut available = HashMap::from([(sku(1), 1), (sku(2), 5), (sku(3), 0)]);

@@ -20,4 +20,5 @@ pub use reservation::{
 };
 pub use sale::{Excess, InvalidTransition, Sale, SaleCommand, SaleId, SaleRules, SaleState, SaleTerms};
 pub use stock::{Channel, Counters, Kind, Movement, OutOfBounds};
+pub(crate) use ticket::{Service, serve};
 pub use ticket::{Ticket, TicketId, TicketState};
