@@ -11,7 +11,7 @@ BINARIES = stack psp-sandbox shopper $(SERVICES)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what is missing on this machine (packages, the broker), or say what to install
@@ -73,6 +73,15 @@ lint: ## Check formatting, architecture and generated code, and run clippy witho
 	@cargo xtask arch
 	@cargo xtask proto --check
 	@cargo clippy --workspace --all-targets -- -D warnings
+	@deploy/check/run.sh
+
+.PHONY: deploy-check
+deploy-check: ## Hold image, compose file and alert rules against the code, and test the alerts
+	@deploy/check/run.sh
+
+.PHONY: compose-env
+compose-env: ## Make the passwords and keys for `docker compose up`, once
+	@deploy/compose/env.sh
 
 .PHONY: proto
 proto: ## Generate the Rust code of the event contracts from proto/

@@ -183,6 +183,39 @@ fetch_stripe_mock() {
     rm -rf "$fresh"
 }
 
+# What `make deploy-check` uses: Debian's promtool, unpacked and not installed, so that no server is started and no
+# root is needed; the Compose Specification's own checker, by Go; and a YAML reader for Python. Without them the checks
+# that need them say that they are skipped.
+fetch_deploy_tools() {
+    local fresh version folder
+    version=$(<deploy/check/compose-go.version)
+    folder=".ferrocart/compose-go-$version"
+    if [ ! -x "$folder/cmd" ] && has go; then
+        say "building the Compose Specification's checker $version"
+        mkdir -p "$folder"
+        (cd "$folder" && GOBIN="$PWD" GOWORK=off go install "github.com/compose-spec/compose-go/v2/cmd@v$version") \
+            </dev/null >/dev/null 2>&1 || say "it could not be had: its check of docker-compose.yml is skipped"
+    fi
+    if ! has promtool && [ ! -x .ferrocart/prometheus/usr/bin/promtool ] && has apt-get && has dpkg-deb; then
+        say "fetching promtool (Debian's package prometheus), for the checks of the alert rules"
+        mkdir -p .ferrocart
+        fresh=$(mktemp -d .ferrocart/prometheus.XXXXXX)
+        chmod 755 "$fresh"
+        if (cd "$fresh" && apt-get -q download prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb) \
+            </dev/null >/dev/null 2>&1 && [ ! -e .ferrocart/prometheus ]; then
+            mv "$fresh" .ferrocart/prometheus
+        else
+            say "promtool could not be had: the checks of the alert rules are skipped"
+        fi
+        rm -rf "$fresh"
+    fi
+    if ! PYTHONPATH=.ferrocart/deploy-python python3 -c 'import yaml' 2>/dev/null; then
+        say "fetching PyYAML, for the checks of the deployment files"
+        python3 -m pip install -q --target .ferrocart/deploy-python PyYAML==6.0.3 </dev/null >/dev/null 2>&1 ||
+            say "PyYAML could not be had: the checks of the deployment files are skipped"
+    fi
+}
+
 missing=$(missing_packages)
 if [ -n "$missing" ]; then
     # shellcheck disable=SC2086 # package names, one word each
@@ -197,4 +230,5 @@ if [ ! -e "$STRIPE_MOCK_FOLDER/spec3.json" ]; then
     mkdir -p .ferrocart
     fetch_stripe_mock
 fi
+fetch_deploy_tools
 say "everything is there"

