@@ -73,7 +73,8 @@ impl Service {
                 Self::Notification,
             ],
             Self::Order => &[Self::Cart, Self::Catalog, Self::Inventory, Self::Payment],
-            Self::Cart | Self::Inventory => &[Self::Catalog],
+            Self::Cart => &[Self::Catalog, Self::Inventory],
+            Self::Inventory => &[Self::Catalog],
             Self::Catalog | Self::Search | Self::Payment | Self::Notification => &[],
         }
     }

@@ -21,6 +21,9 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     pub catalog_url: String,
     pub catalog_timeout_ms: u64,
+    pub inventory_url: String,
+    pub inventory_timeout_ms: u64,
+    pub offers_ttl_ms: u64,
     pub cart: CartLimits,
 }
 
@@ -35,6 +38,12 @@ pub struct CartLimits {
 
 impl Settings {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        if self.offers_ttl_ms > 5_000 {
+            return Err(ConfigError::rejected(
+                "offers_ttl_ms",
+                "must be at most 5000: a buyer should see the price that the checkout asks for",
+            ));
+        }
         let limits = &self.cart;
         if limits.user_ttl_seconds == 0 || limits.guest_ttl_seconds == 0 {
             return Err(ConfigError::rejected(

@@ -1,5 +1,6 @@
 //! The cart service: carts of guests and users in Redis, their store of record.
 
+mod app;
 mod clients;
 mod config;
 mod consumers;

@@ -11,7 +11,8 @@ use crate::routes;
         routes::read_any, routes::mark_checked_out
     ),
     components(schemas(
-        routes::CartBody, routes::CartLineBody, routes::CartStatusBody, routes::AddRequest, routes::SetRequest,
+        routes::CartBody, routes::CartLineBody, routes::CartStatusBody, routes::AvailabilityBody, routes::NoticeBody,
+        routes::NoticeCode, routes::AddRequest, routes::SetRequest,
         routes::MergeRequest, routes::CheckedOutRequest, ferrocart_http_kit::ProblemBody
     )),
     modifiers(&BearerAuth)

@@ -5,16 +5,17 @@ use actix_web::web;
 use ferrocart_config::ConfigError;
 use ferrocart_contracts::Topic;
 use ferrocart_http_kit::{
-    Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, TokenVerifier, run_service,
+    Background, Check, Readiness, Server, ServerParts, ServiceClient, ServiceMain, TokenIssuer,
+    TokenVerifier, run_service,
 };
 use ferrocart_kafka_kit::{Consumer, ensure_topics};
 use ferrocart_redis_kit::Redis;
 use ferrocart_telemetry::TelemetrySettings;
-use ferrocart_types::{SharedClock, SystemClock};
+use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
-use crate::clients::CatalogClient;
+use crate::clients::{CatalogClient, InventoryClient};
 use crate::config::Settings;
 use crate::consumers::OrderEvents;
 use crate::openapi::Document;
@@ -50,37 +51,29 @@ impl ServiceMain for CartService {
     }
 
     async fn serve(settings: Settings, cancel: CancellationToken) -> anyhow::Result<()> {
-        Application::build(&settings, Arc::new(SystemClock))?
+        Application::build(&settings, Arc::new(SystemClock), Arc::new(SystemIds))?
             .run_until_stopped(cancel)
             .await
     }
 }
 
 /// The service, bound to its port and not yet serving.
-#[derive(Debug)]
 pub struct Application {
     server: Server,
     settings: Settings,
     redis: Redis,
-    clock: SharedClockBox,
-}
-
-/// `dyn Clock` has no `Debug`.
-struct SharedClockBox(SharedClock);
-
-impl std::fmt::Debug for SharedClockBox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Clock")
-    }
+    clock: SharedClock,
+    ids: SharedIds,
 }
 
 impl Application {
-    pub fn build(settings: &Settings, clock: SharedClock) -> anyhow::Result<Self> {
+    pub fn build(settings: &Settings, clock: SharedClock, ids: SharedIds) -> anyhow::Result<Self> {
         Ok(Self {
             server: Server::bind(&settings.http)?,
             redis: Redis::new(&settings.redis)?,
             settings: settings.clone(),
-            clock: SharedClockBox(clock),
+            clock,
+            ids,
         })
     }
 
@@ -95,14 +88,16 @@ impl Application {
             settings,
             redis,
             clock,
+            ids,
         } = self;
-        let issuer = TokenIssuer::load(NAME, &settings.auth, clock.0)?;
-        let timeout = Duration::from_millis(settings.catalog_timeout_ms);
-        let catalog = CatalogClient::new(&settings.catalog_url, issuer, timeout)?;
+        let issuer = TokenIssuer::load(NAME, &settings.auth, clock)?;
         let store = CartStore::new(redis.clone(), settings.cart.clone());
+        let (catalog, inventory) = neighbours(&settings, &issuer)?;
         let state = web::Data::new(State {
             store: store.clone(),
             catalog,
+            inventory,
+            ids,
             currency: settings.cart.currency,
         });
         let parts = ServerParts {
@@ -122,6 +117,23 @@ impl Application {
         };
         run_service(server, parts, configure, background, cancel).await
     }
+}
+
+fn neighbours(settings: &Settings, issuer: &TokenIssuer) -> anyhow::Result<(CatalogClient, InventoryClient)> {
+    let client = |service, url: &str, timeout_ms| {
+        ServiceClient::new(service, url, issuer.clone(), Duration::from_millis(timeout_ms))
+    };
+    let good_for = Duration::from_millis(settings.offers_ttl_ms);
+    let catalog = client("catalog", &settings.catalog_url, settings.catalog_timeout_ms)?;
+    let inventory = client(
+        "inventory",
+        &settings.inventory_url,
+        settings.inventory_timeout_ms,
+    )?;
+    Ok((
+        CatalogClient::new(catalog, good_for),
+        InventoryClient::new(inventory, good_for),
+    ))
 }
 
 fn readiness(redis: Redis) -> Readiness {

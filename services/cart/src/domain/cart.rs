@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
@@ -47,6 +47,43 @@ pub(crate) struct Snapshot {
     pub(crate) sku: String,
     pub(crate) title: String,
     pub(crate) unit_price: Money,
+    /// What it cost before the price changed in the cart, until the buyer changes the line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous_unit_price: Option<Money>,
+}
+
+impl Snapshot {
+    /// This one as the catalog tells it now, when its price is another one; remembers the price that the
+    /// buyer chose it at.
+    pub(crate) fn repriced(&self, today: &Self) -> Option<Self> {
+        if today.unit_price == self.unit_price {
+            return None;
+        }
+        let chosen_at = self.previous_unit_price.unwrap_or(self.unit_price);
+        Some(Self {
+            previous_unit_price: (chosen_at != today.unit_price).then_some(chosen_at),
+            ..today.clone()
+        })
+    }
+}
+
+/// What the catalog says of a SKU today.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Offer {
+    ForSale(Snapshot),
+    NotForSale,
+    Unknown,
+}
+
+/// What a cart's lines come to today; no promise, for only the checkout decides.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hints {
+    /// Nothing of a SKU when the catalog did not answer.
+    pub(crate) offers: HashMap<SkuId, Offer>,
+    /// Units that can be bought; nothing of a SKU when the inventory did not answer.
+    pub(crate) available: HashMap<SkuId, u64>,
+    /// Lines of a guest's cart that did not fit, whole or in part.
+    pub(crate) left_out: Vec<SkuId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +172,7 @@ mod tests {
                 sku: "S".into(),
                 title: "T".into(),
                 unit_price: Money::new(price, Currency::USD),
+                previous_unit_price: None,
             };
             let quantity = Quantity::new(quantity).unwrap();
             cart.lines.insert(
@@ -147,5 +185,23 @@ mod tests {
             );
         }
         assert_eq!(cart.subtotal(Currency::EUR), Ok(Money::new(1_500, Currency::USD)));
+    }
+
+    #[test]
+    fn a_changed_price_is_told_until_it_is_what_it_was() {
+        let at = |price| Snapshot {
+            product_id: ProductId(Uuid::nil()),
+            sku: "S".into(),
+            title: "T".into(),
+            unit_price: Money::new(price, Currency::USD),
+            previous_unit_price: None,
+        };
+        assert_eq!(at(100).repriced(&at(100)), None);
+        let dearer = at(100).repriced(&at(120)).unwrap();
+        assert_eq!(dearer.unit_price, Money::new(120, Currency::USD));
+        assert_eq!(dearer.previous_unit_price, Some(Money::new(100, Currency::USD)));
+        let dearest = dearer.repriced(&at(150)).unwrap();
+        assert_eq!(dearest.previous_unit_price, Some(Money::new(100, Currency::USD)));
+        assert_eq!(dearest.repriced(&at(100)), Some(at(100)));
     }
 }

@@ -2,4 +2,4 @@
 
 mod cart;
 
-pub(crate) use cart::{Cart, CartId, CartStatus, InvalidCartId, Line, Snapshot};
+pub(crate) use cart::{Cart, CartId, CartStatus, Hints, InvalidCartId, Line, Offer, Snapshot};

@@ -7,14 +7,14 @@ mod own;
 
 use actix_web::web::{self, ServiceConfig};
 use ferrocart_http_kit::{Caller, Problem, Role};
-use ferrocart_types::Currency;
+use ferrocart_types::{Currency, SharedIds};
 
-use crate::clients::CatalogClient;
-use crate::domain::{Cart, CartId};
+use crate::clients::{CatalogClient, InventoryClient};
+use crate::domain::{Cart, CartId, Hints};
 use crate::error::CartError;
 use crate::store::CartStore;
 
-pub(crate) use dto::{CartBody, CartLineBody, CartStatusBody};
+pub(crate) use dto::{AvailabilityBody, CartBody, CartLineBody, CartStatusBody, NoticeBody, NoticeCode};
 pub(crate) use internal::{__path_mark_checked_out, __path_read_any, CheckedOutRequest};
 pub(crate) use items::{__path_add, __path_remove, __path_set, AddRequest, SetRequest};
 pub(crate) use own::{__path_clear, __path_merge, __path_read, MergeRequest};
@@ -24,12 +24,18 @@ pub(crate) use own::{__path_clear, __path_merge, __path_read, MergeRequest};
 pub(crate) struct State {
     pub(crate) store: CartStore,
     pub(crate) catalog: CatalogClient,
+    pub(crate) inventory: InventoryClient,
+    pub(crate) ids: SharedIds,
     pub(crate) currency: Currency,
 }
 
 impl State {
     fn body(&self, cart: Cart) -> Result<CartBody, CartError> {
-        CartBody::new(cart, self.currency)
+        self.body_with(cart, &Hints::default())
+    }
+
+    fn body_with(&self, cart: Cart, hints: &Hints) -> Result<CartBody, CartError> {
+        CartBody::new(cart, hints, self.currency)
     }
 }
 

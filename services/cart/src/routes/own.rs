@@ -5,14 +5,18 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{CartBody, State, own_cart};
+use crate::app::look;
+use crate::domain::Hints;
 use crate::error::CartError;
 
-/// Read your cart. An empty one is an answer, not an error.
+/// Read your cart, with the prices of today and what is left of each SKU. An empty one is an answer, not an
+/// error. A changed price is taken over and told in `notices` until the line is changed.
 #[utoipa::path(get, path = "/v1/cart", tag = "cart", security(("bearer" = [])),
     responses((status = 200, body = CartBody), (status = 401, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(crate) async fn read(caller: Caller, state: web::Data<State>) -> Result<HttpResponse, CartError> {
     let cart = state.store.read(own_cart(&caller)?).await?;
-    Ok(HttpResponse::Ok().json(state.body(cart)?))
+    let (cart, hints) = look(&state.store, &state.catalog, &state.inventory, cart).await?;
+    Ok(HttpResponse::Ok().json(state.body_with(cart, &hints)?))
 }
 
 /// Empty your cart.
@@ -32,7 +36,8 @@ pub(crate) struct MergeRequest {
     pub(super) guest_token: String,
 }
 
-/// Move the cart of a guest session into yours, after a login. Merging one session again changes nothing.
+/// Move the cart of a guest session into yours, after a login. Each line arrives once, however often the
+/// call is repeated; what does not fit is named in `notices`.
 #[utoipa::path(post, path = "/v1/cart/merge", tag = "cart", security(("bearer" = [])), request_body = MergeRequest,
     responses((status = 200, body = CartBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
         (status = 409, description = "CART_CHECKED_OUT", body = ProblemBody), (status = 503, body = ProblemBody)))]
@@ -48,6 +53,12 @@ pub(crate) async fn merge(
     let guest = user
         .guest_session
         .ok_or_else(|| Problem::invalid_field("guest_token", "is not the token of a guest session"))?;
-    let cart = state.store.merge(user.user_id.as_uuid(), guest).await?;
-    Ok(HttpResponse::Ok().json(state.body(cart)?))
+    let (user, parcel) = (user.user_id.as_uuid(), state.ids.next());
+    let merged = state.store.merge(user, guest, parcel).await?;
+    let (cart, hints) = look(&state.store, &state.catalog, &state.inventory, merged.cart).await?;
+    let hints = Hints {
+        left_out: merged.left_out,
+        ..hints
+    };
+    Ok(HttpResponse::Ok().json(state.body_with(cart, &hints)?))
 }

@@ -1,16 +1,19 @@
 use std::sync::LazyLock;
 
-use ferrocart_redis_kit::deadpool_redis::redis::{self, AsyncCommands, Script};
+use ferrocart_redis_kit::deadpool_redis::redis::{self, Script};
 use ferrocart_redis_kit::{CallError, Redis};
 use ferrocart_types::{OrderId, Quantity, SkuId};
 use uuid::Uuid;
 
 use super::hash::{self, CorruptCart};
 use crate::config::CartLimits;
-use crate::domain::{Cart, CartId, Snapshot};
+use crate::domain::{Cart, CartId, Line, Snapshot};
 
 static CHANGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/change.lua")));
 static MERGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/merge.lua")));
+static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/take.lua")));
+static DELIVERED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/delivered.lua")));
+static REFRESH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/refresh.lua")));
 static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/settle.lua")));
 
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,25 @@ pub(crate) enum ChangeError {
     Corrupt(#[from] CorruptCart),
     #[error("a script answered `{0}`")]
     Unexpected(String),
+}
+
+/// A merge delivers what others have packed, and then its own.
+const PARCELS_A_MERGE: u32 = 4;
+
+/// A user's cart after a merge.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    pub(crate) cart: Cart,
+    /// What did not fit, whole or in part.
+    pub(crate) left_out: Vec<SkuId>,
+}
+
+/// Lines of a guest on their way to a user.
+struct Parcel {
+    id: String,
+    user: Uuid,
+    /// SKU, line, SKU, line, ... as they are stored.
+    lines: Vec<String>,
 }
 
 /// Every change is one script: one round trip, and no update of another device is lost.
@@ -91,39 +113,124 @@ impl CartStore {
         self.change(id, "clear", None, None, None).await
     }
 
-    /// Moves the guest's lines into the user's cart. Each step may be repeated after a crash: the user's
-    /// cart remembers the guest session, and the guest's cart goes only when its lines have arrived.
-    pub(crate) async fn merge(&self, user: Uuid, guest: Uuid) -> Result<Cart, ChangeError> {
-        let (from, into) = (CartId::Guest(guest), CartId::User(user));
-        let guests = self.read(from).await?;
+    /// Gives these lines today's snapshots, unless somebody changed them meanwhile.
+    pub(crate) async fn refresh(&self, id: CartId, lines: &[(&Line, Snapshot)]) -> Result<Cart, ChangeError> {
+        let mut invocation = REFRESH.prepare_invoke();
+        invocation.key(key(id)).arg(self.ttl(id));
+        for (line, today) in lines {
+            let read = line.snapshot.unit_price;
+            invocation
+                .arg(line.sku_id.to_string())
+                .arg(read.amount_minor)
+                .arg(read.currency.to_string())
+                .arg(json(today));
+        }
+        let answer = self
+            .redis
+            .call("cart.refresh", |mut connection| async move {
+                invocation.invoke_async(&mut connection).await
+            })
+            .await?;
+        self.answered(id, answer)
+    }
+
+    /// Moves what is in the guest's cart into the user's; `parcel` is a fresh id. Each step may be repeated
+    /// after a crash: the lines wait in the guest's cart, packed for the user, until they have arrived,
+    /// and the user's cart knows the parcels that it got.
+    pub(crate) async fn merge(&self, user: Uuid, guest: Uuid, parcel: Uuid) -> Result<Merged, ChangeError> {
+        let mut left_out = Vec::new();
+        for _ in 0..PARCELS_A_MERGE {
+            let Some(taken) = self.take(guest, user, parcel).await? else {
+                break;
+            };
+            let merged = self.deliver(&taken).await?;
+            self.delivered(guest, &taken.id).await?;
+            if taken.user == user {
+                left_out.extend(merged.left_out);
+            }
+            // Its id is used up: a second parcel under it would pass for the first.
+            if taken.id == parcel.to_string() {
+                break;
+            }
+        }
+        let cart = self.read(CartId::User(user)).await?;
+        Ok(Merged { cart, left_out })
+    }
+
+    /// What is to be delivered: a parcel that did not arrive before, or else a new one.
+    async fn take(&self, guest: Uuid, user: Uuid, parcel: Uuid) -> Result<Option<Parcel>, ChangeError> {
+        let from = CartId::Guest(guest);
+        let mut invocation = TAKE.prepare_invoke();
+        invocation
+            .key(key(from))
+            .arg(self.ttl(from))
+            .arg(parcel.to_string())
+            .arg(user.to_string());
+        let answer: Vec<String> = self
+            .redis
+            .call("cart.take", |mut connection| async move {
+                invocation.invoke_async(&mut connection).await
+            })
+            .await?;
+        let mut answer = answer.into_iter();
+        let outcome = answer.next().unwrap_or_default();
+        match outcome.as_str() {
+            "EMPTY" => return Ok(None),
+            "CHECKED_OUT" => return Err(ChangeError::CheckedOut),
+            "OK" => {}
+            _ => return Err(ChangeError::Unexpected(outcome)),
+        }
+        let (Some(id), Some(user)) = (answer.next(), answer.next()) else {
+            return Err(ChangeError::Unexpected("a parcel without a name".to_owned()));
+        };
+        let user = user
+            .parse()
+            .map_err(|_| ChangeError::Unexpected(format!("a parcel for `{user}`")))?;
+        Ok(Some(Parcel {
+            id,
+            user,
+            lines: answer.collect(),
+        }))
+    }
+
+    async fn deliver(&self, taken: &Parcel) -> Result<Merged, ChangeError> {
+        let into = CartId::User(taken.user);
         let mut invocation = MERGE.prepare_invoke();
         invocation
             .key(key(into))
             .arg(self.ttl(into))
             .arg(self.limits.lines_max)
             .arg(self.limits.quantity_max)
-            .arg(guest.to_string());
-        for line in guests.lines.values() {
-            let stored = hash::StoredLine {
-                quantity: line.quantity,
-                snapshot: line.snapshot.clone(),
-            };
-            invocation.arg(line.sku_id.to_string()).arg(json(&stored));
+            .arg(&taken.id);
+        for part in &taken.lines {
+            invocation.arg(part);
         }
-        let answer = self
+        let mut answer: Vec<String> = self
             .redis
             .call("cart.merge", |mut connection| async move {
                 invocation.invoke_async(&mut connection).await
             })
             .await?;
-        let cart = self.answered(into, answer)?;
-        let guests_key = key(from);
+        let left_out = if answer.len() > 1 {
+            answer.remove(1)
+        } else {
+            String::new()
+        };
+        Ok(Merged {
+            cart: self.answered(into, answer)?,
+            left_out: left_out.split(',').filter_map(|sku| sku.parse().ok()).collect(),
+        })
+    }
+
+    async fn delivered(&self, guest: Uuid, parcel: &str) -> Result<(), ChangeError> {
+        let mut invocation = DELIVERED.prepare_invoke();
+        invocation.key(key(CartId::Guest(guest))).arg(parcel);
         self.redis
-            .call("cart.merged", |mut connection| async move {
-                connection.del::<_, ()>(guests_key).await
+            .call("cart.delivered", |mut connection| async move {
+                invocation.invoke_async::<()>(&mut connection).await
             })
             .await?;
-        Ok(cart)
+        Ok(())
     }
 
     /// The order's checkout is under way: nothing may be changed until it ends.

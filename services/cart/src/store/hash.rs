@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use ferrocart_types::{Quantity, SkuId};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::domain::{Cart, CartId, CartStatus, Line, Snapshot};
 
-/// A line as it stands in its field. `quantity` comes first: the merge script counts on it.
-#[derive(Serialize, Deserialize)]
-pub(super) struct StoredLine {
-    pub(super) quantity: Quantity,
-    pub(super) snapshot: Snapshot,
+/// A line as it stands in its field. The scripts write it, `quantity` first.
+#[derive(Deserialize)]
+struct StoredLine {
+    quantity: Quantity,
+    snapshot: Snapshot,
 }
 
 /// Stored data that is not what this service writes.

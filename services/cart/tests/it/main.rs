@@ -2,26 +2,33 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod hints;
+mod merging;
+mod restart;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use ferrocart_cart::{Application, CartLimits, Settings};
 use ferrocart_contracts::v1::{Order, OrderCancelled, OrderConfirmed};
 use ferrocart_http_kit::{Role, UserIdentity};
 use ferrocart_test_kit::{Api, TestEnv, TestKeys, eventually};
-use ferrocart_types::{Currency, SystemClock, UserId};
+use ferrocart_types::{Currency, SystemClock, SystemIds, UserId};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// SKU → price and status, as the catalog of this test knows them.
 type Prices = Arc<Mutex<HashMap<String, (i64, &'static str)>>>;
+/// SKU → units that are left, as the inventory of this test knows them.
+type Stock = Arc<Mutex<HashMap<String, u64>>>;
 
 struct Shop {
     env: TestEnv,
     api: Api,
     prices: Prices,
+    stock: Stock,
     cancel: CancellationToken,
 }
 
@@ -38,16 +45,19 @@ impl Shop {
 
     async fn open_with(change: impl FnOnce(&mut Settings)) -> Self {
         let env = TestEnv::new("cart").await;
-        let prices = Prices::default();
-        let catalog = play_catalog(&prices);
+        let (prices, stock) = (Prices::default(), Stock::default());
+        let neighbours = play_neighbours(&prices, &stock);
         let mut settings = Settings {
             http: env.http(),
             telemetry: env.telemetry(),
             auth: env.auth(),
             redis: env.redis.clone(),
             kafka: env.kafka.clone(),
-            catalog_url: format!("http://127.0.0.1:{catalog}"),
-            catalog_timeout_ms: 1_000,
+            catalog_url: format!("http://127.0.0.1:{neighbours}"),
+            catalog_timeout_ms: 5_000,
+            inventory_url: format!("http://127.0.0.1:{neighbours}"),
+            inventory_timeout_ms: 5_000,
+            offers_ttl_ms: 1,
             cart: CartLimits {
                 user_ttl_seconds: 1_000,
                 guest_ttl_seconds: 100,
@@ -58,13 +68,14 @@ impl Shop {
         };
         change(&mut settings);
         let cancel = CancellationToken::new();
-        let application = Application::build(&settings, Arc::new(SystemClock)).unwrap();
+        let application = Application::build(&settings, Arc::new(SystemClock), Arc::new(SystemIds)).unwrap();
         let api = Api::new(application.port().unwrap());
         ferrocart_telemetry::spawn("cart", application.run_until_stopped(cancel.clone()));
         Self {
             env,
             api,
             prices,
+            stock,
             cancel,
         }
     }
@@ -101,36 +112,51 @@ impl Shop {
     }
 }
 
-/// A catalog that checks the caller as the real one does.
-fn play_catalog(prices: &Prices) -> u16 {
-    let data = web::Data::new(prices.clone());
+/// A catalog and an inventory on one port.
+fn play_neighbours(prices: &Prices, stock: &Stock) -> u16 {
+    let (prices, stock) = (web::Data::new(prices.clone()), web::Data::new(stock.clone()));
     let server = HttpServer::new(move || {
-        App::new().app_data(data.clone()).route(
-            "/internal/v1/prices",
-            web::post().to(|body: web::Json<Value>, prices: web::Data<Prices>| async move {
-                let sku = body["sku_ids"][0].as_str().unwrap().to_owned();
-                let items: Vec<Value> = prices
-                    .lock()
-                    .unwrap()
-                    .get(&sku)
-                    .map(|(price, status)| {
-                        json!({"sku_id": sku, "product_id": Uuid::nil(), "merchant_id": Uuid::nil(), "sku": "SHOE-42",
-                            "title": "Shoe", "options": {}, "status": status,
-                            "price": {"amount_minor": price, "currency": "USD"}})
-                    })
-                    .into_iter()
-                    .collect();
-                HttpResponse::Ok().json(json!({ "items": items }))
-            }),
-        )
+        App::new()
+            .app_data(prices.clone())
+            .app_data(stock.clone())
+            .route("/internal/v1/prices", web::post().to(answer_prices))
+            .route("/v1/inventory", web::get().to(answer_stock))
     })
     .workers(1)
     .disable_signals()
     .bind(("127.0.0.1", 0))
     .unwrap();
     let port = server.addrs()[0].port();
-    ferrocart_telemetry::spawn("catalog", server.run());
+    ferrocart_telemetry::spawn("neighbours", server.run());
     port
+}
+
+async fn answer_prices(body: web::Json<Value>, prices: web::Data<Prices>) -> HttpResponse {
+    let prices = prices.lock().unwrap();
+    let items: Vec<Value> = body["sku_ids"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|sku| {
+            let (price, status) = prices.get(sku.as_str().unwrap())?;
+            Some(
+                json!({"sku_id": sku, "product_id": Uuid::nil(), "merchant_id": Uuid::nil(), "sku": "SHOE-42",
+                "title": "Shoe", "options": {}, "status": status,
+                "price": {"amount_minor": price, "currency": "USD"}}),
+            )
+        })
+        .collect();
+    HttpResponse::Ok().json(json!({ "items": items }))
+}
+
+async fn answer_stock(request: HttpRequest, stock: web::Data<Stock>) -> HttpResponse {
+    let stock = stock.lock().unwrap();
+    let names = request.query_string().strip_prefix("sku_ids=").unwrap();
+    let items: Vec<Value> = names
+        .split(',')
+        .filter_map(|sku| Some(json!({"sku_id": sku, "available": stock.get(sku)?})))
+        .collect();
+    HttpResponse::Ok().json(json!({ "items": items }))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test wants fresh ids")]

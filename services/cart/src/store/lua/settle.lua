@@ -4,6 +4,7 @@
 -- ARGV[1] time to live, seconds   ARGV[2] mark | confirmed | cancelled   ARGV[3] order
 -- Answers {outcome, field, value, ...}.
 local key, action, order = KEYS[1], ARGV[2], ARGV[3]
+local ORDERS_MAX = 32
 
 local function answer(outcome)
   redis.call('EXPIRE', key, ARGV[1])
@@ -12,14 +13,16 @@ local function answer(outcome)
   return all
 end
 
-if redis.call('HEXISTS', key, '_over:' .. order) == 1 then return answer('OK') end
+local over = redis.call('HGET', key, '_over') or ''
+if string.find(over, order, 1, true) then return answer('OK') end
 local current = redis.call('HGET', key, '_order')
 
 if action == 'mark' then
   if current and current ~= order then return answer('CHECKED_OUT') end
   redis.call('HSET', key, '_status', 'CHECKED_OUT', '_order', order)
 else
-  redis.call('HSET', key, '_over:' .. order, 1)
+  -- The last ones suffice: a cart has one checkout at a time.
+  redis.call('HSET', key, '_over', string.sub(order .. ' ' .. over, 1, ORDERS_MAX * (#order + 1)))
   if current == order then
     redis.call('HDEL', key, '_status', '_order')
     if action == 'confirmed' then

@@ -1,0 +1,5 @@
+//! The use cases.
+
+mod look;
+
+pub(crate) use look::look;
