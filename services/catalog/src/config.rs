@@ -29,6 +29,7 @@ pub struct Settings {
     pub cache: CacheSettings,
     pub import_concurrency_max: usize,
     pub import_idle_timeout_ms: u64,
+    pub reviews_need_approval: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

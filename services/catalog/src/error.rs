@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use ferrocart_http_kit::{FieldError, Problem};
 use ferrocart_pg_kit::StoreError;
+use ferrocart_types::ReviewId;
 
 use crate::domain::{CATEGORIES_MAX, DEPTH_MAX, Refusal};
 
@@ -34,7 +35,11 @@ pub(crate) enum CatalogError {
     #[error("only customers to whom an order with this product was delivered may review it")]
     ReviewNotAllowed,
     #[error("you have reviewed this product")]
-    ReviewExists,
+    ReviewExists { review_id: Option<ReviewId> },
+    #[error("there is no such review, or it is not yours")]
+    ReviewNotFound,
+    #[error("your own review is not yours to vote for")]
+    OwnReview,
     #[error("as many imports as may run at once are running")]
     ImportsBusy,
     #[error("the store failed")]
@@ -70,13 +75,16 @@ impl CatalogError {
             Self::TreeTooLarge => Problem::conflict("CATEGORY_LIMIT", text),
             Self::Refused(refusal) => refused(refusal),
             Self::Invalid(errors) => invalid(errors),
-            Self::NotOwner => Problem::forbidden(text),
+            Self::NotOwner | Self::OwnReview => Problem::forbidden(text),
             Self::VersionMismatch { version } => {
                 Problem::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", text)
                     .with("version", version)
             }
             Self::ReviewNotAllowed => Problem::new(StatusCode::FORBIDDEN, "REVIEW_NOT_ALLOWED", text),
-            Self::ReviewExists => Problem::conflict("REVIEW_EXISTS", text),
+            Self::ReviewExists { review_id } => {
+                Problem::conflict("REVIEW_EXISTS", text).with("review_id", review_id)
+            }
+            Self::ReviewNotFound => Problem::not_found("REVIEW_NOT_FOUND", text),
             Self::ImportsBusy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "IMPORTS_BUSY", text)
                 .retry_after(Duration::from_secs(5)),
             Self::Store(error) if error.is_unavailable() => {

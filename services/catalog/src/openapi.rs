@@ -2,7 +2,7 @@ use ferrocart_http_kit::BearerAuth;
 use utoipa::OpenApi;
 
 use crate::app::import::{LineResult, Summary};
-use crate::routes::{categories, import, prices, products, read, reviews};
+use crate::routes::{categories, import, prices, products, read, review, reviews};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,12 @@ use crate::routes::{categories, import, prices, products, read, reviews};
         import::import,
         reviews::list,
         reviews::create,
+        review::rewrite,
+        review::remove,
+        review::moderate,
+        review::find_helpful,
+        review::find_unhelpful,
+        review::pending,
         prices::prices,
     ),
     components(schemas(LineResult, Summary)),

@@ -98,6 +98,7 @@ impl Application {
             imports: Arc::new(Semaphore::new(settings.import_concurrency_max)),
             import_idle_timeout: settings.import_idle_timeout(),
             read_deadline,
+            reviews_need_approval: settings.reviews_need_approval,
             pool: pool.clone(),
         };
         let parts = ServerParts {

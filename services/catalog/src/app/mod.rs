@@ -39,6 +39,7 @@ pub(crate) struct Catalog {
     pub(crate) imports: Arc<Semaphore>,
     pub(crate) import_idle_timeout: Duration,
     pub(crate) read_deadline: Duration,
+    pub(crate) reviews_need_approval: bool,
 }
 
 impl Catalog {

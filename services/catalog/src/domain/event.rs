@@ -43,7 +43,7 @@ pub(crate) fn changed(product: &Product) -> Change {
                 .unwrap_or_default(),
             variants: product.variants.iter().map(variant).collect(),
             rating_hundredths: product.rating.hundredths(),
-            rating_count: u32::try_from(product.rating.count).unwrap_or(0),
+            rating_count: u32::try_from(product.rating.count()).unwrap_or(0),
             status: status.into(),
             version: product.version,
             created_at: Some(timestamp_to_proto(product.created_at)),

@@ -13,5 +13,5 @@ pub(crate) use content::{AttributeValue, Content, ContentPatch, Image};
 pub(crate) use event::{Change, changed};
 pub(crate) use plan::{Planned, Refusal, SkuOwner, plan};
 pub(crate) use product::{Product, ProductView, Status, Variant};
-pub(crate) use rating::{Rating, Stars};
+pub(crate) use rating::{Rating, ReviewStatus, Stars};
 pub(crate) use text::{block, line};

@@ -7,6 +7,7 @@ mod lines;
 pub(crate) mod prices;
 pub(crate) mod products;
 pub(crate) mod read;
+pub(crate) mod review;
 pub(crate) mod reviews;
 
 use actix_web::web::{self, ServiceConfig};
@@ -42,6 +43,21 @@ pub(crate) fn configure(config: &mut ServiceConfig, catalog: &Catalog) {
                 .route(web::get().to(reviews::list))
                 .route(web::post().to(reviews::create)),
         )
+        .service(
+            web::resource("/v1/products/{product_id}/reviews/{review_id}")
+                .route(web::put().to(review::rewrite))
+                .route(web::delete().to(review::remove)),
+        )
+        .route(
+            "/v1/products/{product_id}/reviews/{review_id}/status",
+            web::put().to(review::moderate),
+        )
+        .service(
+            web::resource("/v1/products/{product_id}/reviews/{review_id}/helpful")
+                .route(web::put().to(review::find_helpful))
+                .route(web::delete().to(review::find_unhelpful)),
+        )
+        .route("/v1/admin/reviews", web::get().to(review::pending))
         .service(web::resource("/internal/v1/prices").route(web::post().to(prices::prices)));
 }
 

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::headers::public_list;
 use super::read::may_see;
+use crate::app::reviews::ReviewText;
 use crate::app::{self, Catalog};
 use crate::cache::Found;
 use crate::domain::{Stars, block, line};
@@ -32,7 +33,17 @@ pub(crate) struct ReviewBody {
     body: String,
 }
 
-/// The reviews of a product, newest first
+impl From<ReviewBody> for ReviewText {
+    fn from(body: ReviewBody) -> Self {
+        Self {
+            rating: body.rating,
+            title: body.title,
+            body: body.body,
+        }
+    }
+}
+
+/// The published reviews of a product, newest first
 #[utoipa::path(get, path = "/v1/products/{product_id}/reviews", tag = "catalog",
     params(("product_id" = uuid::Uuid, Path), PageQuery),
     responses(
@@ -76,7 +87,8 @@ pub(crate) async fn list(
 
 /// Review a product
 ///
-/// For customers to whom an order with it was delivered; once.
+/// For customers to whom an order with it was delivered; once. Where reviews need approval it is `pending`
+/// at first, and not shown.
 #[utoipa::path(post, path = "/v1/products/{product_id}/reviews", tag = "catalog", security(("bearer" = [])),
     params(("product_id" = uuid::Uuid, Path)),
     request_body = ReviewBody,
@@ -95,13 +107,10 @@ pub(crate) async fn create(
     body: Json<ReviewBody>,
 ) -> Result<HttpResponse, CatalogError> {
     caller.require_any(&[Role::Customer])?;
-    let ReviewBody { rating, title, body } = body.value;
     let new = app::reviews::NewReview {
         product_id: parse_id(&path)?,
         customer_id: caller.user()?.user_id,
-        rating,
-        title,
-        body,
+        text: body.value.into(),
     };
     let review = app::reviews::create(catalog.get_ref().clone(), new).await?;
     Ok(HttpResponse::Created().json(review))

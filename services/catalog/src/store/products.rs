@@ -17,7 +17,7 @@ macro_rules! select_products {
         concat!(
             "SELECT p.product_id, p.merchant_id, p.handle, p.title, p.description, p.brand, p.category_id,
                     c.slug AS category_slug, c.path AS category_path, p.attributes, p.images, p.status,
-                    p.rating_sum, p.rating_count, p.version, p.created_at, p.updated_at,
+                    p.rating_histogram, p.version, p.created_at, p.updated_at,
                     (SELECT coalesce(jsonb_agg(jsonb_build_object(
                                 'sku_id', v.sku_id, 'sku', v.sku, 'options', v.options,
                                 'price', jsonb_build_object('amount_minor', v.amount_minor,
@@ -109,14 +109,22 @@ fn product(row: &PgRow) -> Result<Product, StoreError> {
         images: json(row, "images", id)?,
         variants: json(row, "variants", id)?,
         status: status(row, id)?,
-        rating: Rating {
-            sum: row.try_get("rating_sum").op(OP)?,
-            count: row.try_get("rating_count").op(OP)?,
-        },
+        rating: rating(row, id)?,
         version: row.try_get("version").op(OP)?,
         created_at: row.try_get("created_at").op(OP)?,
         updated_at: row.try_get("updated_at").op(OP)?,
     })
+}
+
+fn rating(row: &PgRow, id: Uuid) -> Result<Rating, StoreError> {
+    let counts: Vec<i32> = row.try_get("rating_histogram").op("products.rating")?;
+    let counts = counts.try_into().map_err(|counts| StoreError::Corrupt {
+        table: "products",
+        column: "rating_histogram",
+        row: id.to_string(),
+        reason: format!("{counts:?} has not 5 members"),
+    })?;
+    Ok(Rating(counts))
 }
 
 fn json<T: serde::de::DeserializeOwned>(
@@ -248,15 +256,21 @@ pub(crate) async fn update(conn: &mut PgConnection, products: &[&Product]) -> Re
     expect_rows(OP, &done, products.len())
 }
 
-/// Adds one rating to a product that is locked, and makes that a new version.
-pub(crate) async fn add_rating(conn: &mut PgConnection, id: ProductId, stars: i16) -> Result<(), StoreError> {
-    const OP: &str = "products.add_rating";
+/// Writes the rating of a product that is locked, and makes that a new version.
+pub(crate) async fn set_rating(
+    conn: &mut PgConnection,
+    id: ProductId,
+    rating: Rating,
+) -> Result<(), StoreError> {
+    const OP: &str = "products.set_rating";
     let done = sqlx::query(
-        "UPDATE products SET rating_sum = rating_sum + $2, rating_count = rating_count + 1, version = version + 1
+        "UPDATE products SET rating_histogram = $2, rating_sum = $3, rating_count = $4, version = version + 1
           WHERE product_id = $1",
     )
     .bind(id.as_uuid())
-    .bind(i64::from(stars))
+    .bind(rating.0.to_vec())
+    .bind(rating.sum())
+    .bind(rating.count())
     .execute(conn)
     .await
     .op(OP)?;

@@ -9,6 +9,7 @@ mod cache;
 mod engines;
 mod events;
 mod import;
+mod moderation;
 mod paging;
 mod products;
 mod reviews;

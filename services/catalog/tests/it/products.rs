@@ -30,7 +30,10 @@ async fn a_product_is_created_read_changed_and_archived() {
     assert_eq!(read.json["category_id"], shoes.as_str());
     assert_eq!(read.json["merchant_id"], merchant_id.to_string());
     assert_eq!(read.json["status"], "active");
-    assert_eq!(read.json["rating"], json!({"average": 0.0, "count": 0}));
+    assert_eq!(
+        read.json["rating"],
+        json!({"average": 0.0, "count": 0, "histogram": [0, 0, 0, 0, 0]})
+    );
     let sku_id = read.json["variants"][0]["sku_id"].clone();
 
     // PUT replaces: the old variant goes, and comes back under its old id.

@@ -38,7 +38,7 @@ async fn may_review(pool: &sqlx::PgPool, customer: UserId) -> Option<()> {
     known.then_some(())
 }
 
-async fn new_product(merchant: &Api) -> String {
+pub(crate) async fn new_product(merchant: &Api) -> String {
     category(merchant, "shoes", None).await;
     id_of(
         &merchant
@@ -105,7 +105,10 @@ async fn a_review_needs_a_delivery_and_is_written_once() {
         .get(&format!("/v1/products/{id}"))
         .await
         .expect(200);
-    assert_eq!(read.json["rating"], json!({"average": 4.0, "count": 1}));
+    assert_eq!(
+        read.json["rating"],
+        json!({"average": 4.0, "count": 1, "histogram": [0, 0, 0, 1, 0]})
+    );
     let list = catalog.anonymous().get(&path).await.expect(200);
     assert_eq!(list.json["items"], json!([written.json]));
     let unknown = "/v1/products/00000000-0000-0000-0000-000000000000/reviews";
@@ -152,7 +155,10 @@ async fn a_hundred_reviews_at_once_give_the_exact_average() {
     assert_eq!(expected, 300);
     let anyone = catalog.anonymous();
     let read = anyone.get(&format!("/v1/products/{id}")).await.expect(200);
-    assert_eq!(read.json["rating"], json!({"average": 3.0, "count": 100}));
+    assert_eq!(
+        read.json["rating"],
+        json!({"average": 3.0, "count": 100, "histogram": [20, 20, 20, 20, 20]})
+    );
     assert_eq!(read.json["version"], 101);
     let mut seen: Vec<Value> = Vec::new();
     let mut query = "?limit=30".to_owned();

@@ -45,6 +45,7 @@ impl Catalog {
             },
             import_concurrency_max: 4,
             import_idle_timeout_ms: 30_000,
+            reviews_need_approval: false,
         };
         change(&mut settings);
         let application = Application::build(settings, Arc::new(SystemClock), Arc::new(SystemIds))

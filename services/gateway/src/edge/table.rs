@@ -213,6 +213,7 @@ const SHOPPER: Who = Who::Roles(&[Role::Guest, Role::Customer]);
 const MERCHANT: Who = Who::Roles(&[Role::Merchant, Role::Admin]);
 const STOCK_INSPECTOR: Who = Who::Roles(&[Role::Merchant, Role::Support, Role::Admin]);
 const WAREHOUSE: Who = Who::Roles(&[Role::Warehouse, Role::Admin]);
+const REVIEW_REMOVER: Who = Who::Roles(&[Role::Customer, Role::Support, Role::Admin]);
 const SUPPORT: Who = Who::Roles(&[Role::Support, Role::Admin]);
 
 /// The whole public API. What is not here is not reachable.
@@ -252,6 +253,28 @@ pub(crate) static RULES: &[Rule] = &[
     delete("/v1/products/{product_id}", Catalog, MERCHANT),
     get("/v1/products/{product_id}/reviews", Catalog, Anyone),
     post("/v1/products/{product_id}/reviews", Catalog, CUSTOMER),
+    put("/v1/products/{product_id}/reviews/{review_id}", Catalog, CUSTOMER),
+    delete(
+        "/v1/products/{product_id}/reviews/{review_id}",
+        Catalog,
+        REVIEW_REMOVER,
+    ),
+    put(
+        "/v1/products/{product_id}/reviews/{review_id}/status",
+        Catalog,
+        SUPPORT,
+    ),
+    put(
+        "/v1/products/{product_id}/reviews/{review_id}/helpful",
+        Catalog,
+        CUSTOMER,
+    ),
+    delete(
+        "/v1/products/{product_id}/reviews/{review_id}/helpful",
+        Catalog,
+        CUSTOMER,
+    ),
+    get("/v1/admin/reviews", Catalog, SUPPORT),
     // Search.
     get("/v1/search", Search, Anyone),
     get("/v1/search/suggest", Search, Anyone),

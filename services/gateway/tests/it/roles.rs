@@ -12,6 +12,7 @@ const CUSTOMER: &str = "customer";
 const MERCHANT: &str = "merchant admin";
 const STOCK_INSPECTOR: &str = "merchant support admin";
 const WAREHOUSE: &str = "warehouse admin";
+const REVIEW_REMOVER: &str = "customer support admin";
 const SUPPORT: &str = "support admin";
 const ADMIN: &str = "admin";
 
@@ -44,6 +45,12 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/products/{id}", MERCHANT),
     ("GET", "/v1/products/{id}/reviews", ANYONE),
     ("POST", "/v1/products/{id}/reviews", CUSTOMER),
+    ("PUT", "/v1/products/{id}/reviews/{id}", CUSTOMER),
+    ("DELETE", "/v1/products/{id}/reviews/{id}", REVIEW_REMOVER),
+    ("PUT", "/v1/products/{id}/reviews/{id}/status", SUPPORT),
+    ("PUT", "/v1/products/{id}/reviews/{id}/helpful", CUSTOMER),
+    ("DELETE", "/v1/products/{id}/reviews/{id}/helpful", CUSTOMER),
+    ("GET", "/v1/admin/reviews", SUPPORT),
     ("GET", "/v1/search", ANYONE),
     ("GET", "/v1/search/suggest", ANYONE),
     ("GET", "/v1/cart", SHOPPER),
