@@ -5,10 +5,10 @@ cd "$(dirname "$0")/../.."
 
 say() { printf 'deploy-check: %s\n' "$*"; }
 
-if PYTHONPATH=.ferrocart/deploy-python python3 -c 'import tomllib, yaml' 2>/dev/null; then
+if command -v openssl >/dev/null && PYTHONPATH=.ferrocart/deploy-python python3 -c 'import tomllib, yaml' 2>/dev/null; then
     PYTHONPATH=.ferrocart/deploy-python python3 deploy/check/check.py
 else
-    say "SKIPPED: image, compose and rules against the code (Python 3.11 with PyYAML could not be had)"
+    say "SKIPPED: image, compose and rules against the code (needs openssl, and Python 3.11 with PyYAML)"
 fi
 
 promtool=$(command -v promtool || echo .ferrocart/prometheus/usr/bin/promtool)
@@ -19,7 +19,7 @@ else
     say "SKIPPED: the alert rules and their tests (promtool could not be had)"
 fi
 
-for script in deploy/compose/*.sh deploy/check/*.sh; do bash -n "$script"; done
+for script in deploy/*/*.sh; do bash -n "$script"; done
 compose=".ferrocart/compose-go-$(<deploy/check/compose-go.version)/cmd"
 if [ -x "$compose" ]; then
     # Only the form is asked for; the values are secret and stand elsewhere.
@@ -31,3 +31,5 @@ if [ -x "$compose" ]; then
 else
     say "SKIPPED: docker-compose.yml against the Compose Specification (its checker could not be had)"
 fi
+
+deploy/backup/test.sh
