@@ -31,6 +31,7 @@ pub struct Settings {
     pub index_batch_max: usize,
     pub query_parallel_max: usize,
     pub query_wait_ms: u64,
+    pub synonyms_file: PathBuf,
 }
 
 impl Settings {

@@ -11,14 +11,14 @@ use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
-use crate::app::Finder;
+use crate::app::{Finder, Serving};
 use crate::config::Settings;
-use crate::consumers::Indexer;
-use crate::engine::{EmbeddedEngine, EmbeddedSettings, SearchEngine};
+use crate::engine::language::Synonyms;
+use crate::engine::{EmbeddedIndexes, EmbeddedSettings, Indexes};
 use crate::openapi::Document;
 use crate::routes;
 use crate::store::ResultCache;
-use crate::workers::{Backlog, watch};
+use crate::workers::Keeper;
 
 /// The service, for its binary.
 #[derive(Debug)]
@@ -58,8 +58,10 @@ impl ServiceMain for Search {
 pub struct Application {
     settings: Settings,
     server: Server,
-    engine: Arc<dyn SearchEngine>,
+    indexes: Arc<dyn Indexes>,
+    serving: Arc<Serving>,
     redis: Redis,
+    synonyms: Arc<Synonyms>,
     verifier: TokenVerifier,
     clock: SharedClock,
 }
@@ -70,20 +72,24 @@ impl Application {
         let server = Server::bind(&settings.http)?;
         let verifier = TokenVerifier::load(Search::NAME, &settings.auth)?;
         let redis = Redis::new(&settings.redis)?;
+        let synonyms = Arc::new(Synonyms::load(&settings.synonyms_file)?);
         let embedded = EmbeddedSettings {
             folder: settings.index_dir.clone(),
             memory_bytes: settings.index_memory_bytes,
             query_parallel_max: settings.query_parallel_max,
             query_wait: settings.query_wait(),
+            synonyms: Arc::clone(&synonyms),
         };
-        let engine =
-            tokio::task::spawn_blocking(move || EmbeddedEngine::open(&embedded, ids.as_ref())).await??;
+        let indexes: Arc<dyn Indexes> = Arc::new(EmbeddedIndexes::new(embedded, ids));
+        let engine = indexes.serving().await?;
         tracing::info!(index.id = engine.index_id(), "the index is open");
         Ok(Self {
             settings,
             server,
-            engine: Arc::new(engine),
+            indexes,
+            serving: Arc::new(Serving::new(engine)),
             redis,
+            synonyms,
             verifier,
             clock,
         })
@@ -98,24 +104,24 @@ impl Application {
         let Self {
             settings,
             server,
-            engine,
+            indexes,
+            serving,
             redis,
+            synonyms,
             verifier,
             clock,
         } = self;
-        let backlog = Arc::new(Backlog::default());
         let parts = ServerParts {
             service: Search::NAME,
-            readiness: readiness(&engine),
+            readiness: readiness(&serving),
             openapi: Document::openapi(),
             verifier: Some(verifier),
             public_paths: &[],
         };
         let cache = ResultCache::new(redis, settings.cache_ttl());
-        let finder = web::Data::new(Finder::new(Arc::clone(&engine), cache));
-        let reported = web::Data::from(Arc::clone(&backlog));
+        let finder = web::Data::new(Finder::new(Arc::clone(&serving), cache, synonyms));
         let configure = move |config: &mut web::ServiceConfig| {
-            config.app_data(finder.clone()).app_data(reported.clone());
+            config.app_data(finder.clone());
             routes::configure(config);
         };
         let background = |tasks: &mut Background, stop: CancellationToken| {
@@ -124,12 +130,14 @@ impl Application {
                 index_batch_max,
                 ..
             } = settings;
-            let indexer = Indexer::new(Arc::clone(&engine), clock);
-            tasks.spawn(
-                "indexer",
-                indexer.run(kafka.clone(), index_batch_max, stop.clone()),
-            );
-            tasks.spawn("backlog", watch(engine, kafka, backlog, stop));
+            let keeper = Keeper {
+                serving,
+                indexes,
+                kafka,
+                batch_max: index_batch_max,
+                clock,
+            };
+            tasks.spawn("keeper", keeper.run(stop));
         };
         run_service(server, parts, configure, background, cancel).await
     }
@@ -137,10 +145,10 @@ impl Application {
 
 /// Ready when the index can be asked. Neither Redis nor Kafka is needed for that, and an index that still
 /// catches up answers with what it has.
-fn readiness(engine: &Arc<dyn SearchEngine>) -> Readiness {
-    let engine = Arc::clone(engine);
+fn readiness(serving: &Arc<Serving>) -> Readiness {
+    let serving = Arc::clone(serving);
     Readiness::new(vec![Check::new("index", move || {
-        let engine = Arc::clone(&engine);
+        let engine = serving.engine();
         async move { engine.documents().await.map(|_| ()) }
     })])
 }

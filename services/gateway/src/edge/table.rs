@@ -278,6 +278,8 @@ pub(crate) static RULES: &[Rule] = &[
     // Search.
     get("/v1/search", Search, Anyone),
     get("/v1/search/suggest", Search, Anyone),
+    get("/v1/admin/search/index", Search, SUPPORT),
+    post("/v1/admin/search/index/rebuild", Search, ADMIN),
     // Cart.
     get("/v1/cart", Cart, SHOPPER),
     delete("/v1/cart", Cart, SHOPPER),

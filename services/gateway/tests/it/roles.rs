@@ -53,6 +53,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/v1/admin/reviews", SUPPORT),
     ("GET", "/v1/search", ANYONE),
     ("GET", "/v1/search/suggest", ANYONE),
+    ("GET", "/v1/admin/search/index", SUPPORT),
+    ("POST", "/v1/admin/search/index/rebuild", ADMIN),
     ("GET", "/v1/cart", SHOPPER),
     ("DELETE", "/v1/cart", SHOPPER),
     ("POST", "/v1/cart/items", SHOPPER),

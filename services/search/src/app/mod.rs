@@ -1,3 +1,5 @@
 mod find;
+mod serving;
 
 pub(crate) use find::{Finder, fingerprint};
+pub(crate) use serving::{AlreadyRebuilding, Followed, Serving};

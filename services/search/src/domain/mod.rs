@@ -1,11 +1,14 @@
 //! What the index holds and what can be asked of it; pure.
 
 mod change;
+mod facet;
 mod product;
 mod query;
 
 pub(crate) use change::Change;
-pub(crate) use product::{Product, Rating, Variant};
-pub(crate) use query::{
-    After, FacetCount, Facets, Filters, Hit, Normalised, Request, Results, Sort, Suggestion, SuggestionKind,
+pub(crate) use facet::{
+    FacetCount, FacetCounts, FacetName, STARS, Tally, attribute_value, counts, most_frequent, price_band,
+    price_bands,
 };
+pub(crate) use product::{Product, Rating, Variant};
+pub(crate) use query::{After, Filters, Hit, Normalised, Request, Results, Sort, Suggestion, SuggestionKind};

@@ -1,7 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ferrocart_types::{Money, ProductId, SkuId, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use super::attribute_value;
+
+/// Longer values are prose, which nobody chooses from a list.
+const FACET_VALUE_BYTES_MAX: usize = 100;
 
 /// A product as the index keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +54,31 @@ impl Product {
     /// Only what is active and can be bought is ever found.
     pub(crate) fn listed(&self) -> bool {
         self.active && !self.variants.is_empty()
+    }
+
+    /// "material: leather" is found by both words, "waterproof: true" by its name, "waterproof: false" by none.
+    pub(crate) fn attribute_texts(&self) -> Vec<&str> {
+        self.all_attributes()
+            .flat_map(|(name, value)| match value.as_str() {
+                "true" => [Some(name.as_str()), None],
+                "false" => [None, None],
+                value => [Some(name.as_str()), Some(value)],
+            })
+            .flatten()
+            .collect()
+    }
+
+    /// What the attributes' facet counts, each once: of the product and of any of its variants.
+    pub(crate) fn facet_attributes(&self) -> BTreeSet<String> {
+        self.all_attributes()
+            .filter(|(_, value)| value.len() <= FACET_VALUE_BYTES_MAX)
+            .map(|(name, value)| attribute_value(name, value))
+            .collect()
+    }
+
+    fn all_attributes(&self) -> impl Iterator<Item = (&String, &String)> {
+        let options = self.variants.iter().flat_map(|variant| &variant.options);
+        self.attributes.iter().chain(options)
     }
 
     pub(crate) fn category(&self) -> &str {

@@ -1,13 +1,15 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use ferrocart_types::ProductId;
 use serde::{Deserialize, Serialize};
 
-use super::Product;
+use super::{FacetCounts, FacetName, Product};
 
 /// One search, its values checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) what: Normalised,
-    pub(crate) facets: Facets<bool>,
+    pub(crate) facets: BTreeSet<FacetName>,
     pub(crate) limit: usize,
     pub(crate) after: Option<After>,
 }
@@ -31,6 +33,8 @@ pub(crate) struct Filters {
     pub(crate) price_max: Option<i64>,
     pub(crate) rating_min_hundredths: Option<u32>,
     pub(crate) in_stock: Option<bool>,
+    /// By name: the values of which a product or one of its variants must have any.
+    pub(crate) attributes: BTreeMap<String, BTreeSet<String>>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -44,13 +48,6 @@ pub(crate) enum Sort {
     PriceDesc,
     Newest,
     Rating,
-}
-
-/// Something for each of the facets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Facets<T> {
-    pub(crate) category: T,
-    pub(crate) brand: T,
 }
 
 /// The last hit of the page before; the next page holds what comes after it in the order.
@@ -68,24 +65,19 @@ pub(crate) struct After {
 #[derive(Debug, Clone)]
 pub(crate) struct Results {
     pub(crate) hits: Vec<Hit>,
-    pub(crate) facets: Facets<Option<Vec<FacetCount>>>,
+    pub(crate) facets: FacetCounts,
     /// All hits, on this page or not.
     pub(crate) total: u64,
     /// Where to read on, if there is more.
     pub(crate) next: Option<After>,
+    /// The text with its unknown words replaced by known ones that are close.
+    pub(crate) did_you_mean: Option<String>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Hit {
     pub(crate) product: Product,
     pub(crate) in_stock: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub(crate) struct FacetCount {
-    pub(crate) value: String,
-    /// What `total` would be with this value as the filter.
-    pub(crate) count: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]

@@ -1,12 +1,15 @@
 //! The seam between the service and the software that holds its index.
 
 mod embedded;
+pub(crate) mod language;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::domain::{Change, Request, Results, Suggestion};
 
-pub(crate) use embedded::{EmbeddedEngine, EmbeddedSettings};
+pub(crate) use embedded::{EmbeddedIndexes, EmbeddedSettings};
 
 /// An index of products.
 #[async_trait]
@@ -30,6 +33,19 @@ pub(crate) trait SearchEngine: Send + Sync + 'static {
 
     /// Products that a search can find.
     async fn documents(&self) -> Result<u64, EngineError>;
+}
+
+/// Where indexes come from. One of them is served; another one may be filled beside it and then take its place.
+#[async_trait]
+pub(crate) trait Indexes: Send + Sync + 'static {
+    /// Opens the index that is served; the first time, makes it.
+    async fn serving(&self) -> anyhow::Result<Arc<dyn SearchEngine>>;
+
+    /// Makes an empty index that nobody is served from.
+    async fn create(&self) -> anyhow::Result<Arc<dyn SearchEngine>>;
+
+    /// From now on this index is served, after a restart too. The one before it is thrown away.
+    async fn promote(&self, index_id: &str) -> anyhow::Result<()>;
 }
 
 #[derive(Debug, thiserror::Error)]

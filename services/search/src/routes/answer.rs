@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::fingerprint;
-use crate::domain::{After, FacetCount, Facets, Hit, Normalised, Rating, Results};
+use crate::domain::{After, FacetCounts, Hit, Normalised, Rating, Results};
+use crate::engine::language::Highlighter;
 use crate::error::ServiceError;
 
 /// One page of what was found.
@@ -17,16 +18,9 @@ pub(crate) struct SearchAnswer {
     /// Pass it as `cursor` to read on; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
-}
-
-/// The facets that were asked for: at most the 100 most frequent values of each, the most frequent first.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct FacetCounts {
-    /// Slugs; a product counts for its category and for all above it.
+    /// What was probably meant, if a word was typed that no product holds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    category: Option<Vec<FacetCount>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    brand: Option<Vec<FacetCount>>,
+    did_you_mean: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,6 +38,25 @@ pub(crate) struct SearchItem {
     in_stock: bool,
     /// The URL of the first image.
     image: Option<String>,
+    /// Where the words were found; absent when browsing.
+    #[serde(skip_serializing_if = "Highlights::is_empty")]
+    highlights: Highlights,
+}
+
+/// HTML, all escaped, in which the words that were meant stand in `<em>`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Highlights {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    /// The part that says the most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+}
+
+impl Highlights {
+    fn is_empty(&self) -> bool {
+        self.title.is_none() && self.description.is_none()
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,7 +76,11 @@ pub(super) struct Cursor {
 }
 
 impl SearchAnswer {
-    pub(crate) fn new(results: Results, what: &Normalised) -> Result<Self, ServiceError> {
+    pub(crate) fn new(
+        results: Results,
+        what: &Normalised,
+        highlighter: &Highlighter,
+    ) -> Result<Self, ServiceError> {
         let next_cursor = match results.next {
             None => None,
             Some(after) => Some(encode_cursor(&Cursor {
@@ -71,22 +88,30 @@ impl SearchAnswer {
                 of: fingerprint(what)?,
             })),
         };
-        let Facets { category, brand } = results.facets;
         Ok(Self {
-            items: results.hits.into_iter().filter_map(item).collect(),
-            facets: FacetCounts { category, brand },
+            items: results
+                .hits
+                .into_iter()
+                .filter_map(|hit| item(hit, highlighter))
+                .collect(),
+            facets: results.facets,
             total: results.total,
             next_cursor,
+            did_you_mean: results.did_you_mean,
         })
     }
 }
 
 /// What is listed has a price, always.
-fn item(hit: Hit) -> Option<SearchItem> {
+fn item(hit: Hit, highlighter: &Highlighter) -> Option<SearchItem> {
     let (price_min, price_max) = hit.product.price_range()?;
     let category = hit.product.category().to_owned();
     let product = hit.product;
     Some(SearchItem {
+        highlights: Highlights {
+            title: highlighter.whole(&product.title),
+            description: highlighter.snippet(&product.description),
+        },
         product_id: product.product_id,
         title: product.title,
         brand: product.brand,

@@ -1,14 +1,19 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use ferrocart_http_kit::{Problem, decode_cursor};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::answer::Cursor;
 use crate::app::fingerprint;
-use crate::domain::{After, Facets, Filters, Normalised, Request, Sort};
+use crate::domain::{After, FacetName, Filters, Normalised, Request, Sort};
 use crate::error::ServiceError;
 
 pub(super) const TEXT_CHARS_MAX: usize = 200;
 const NAME_CHARS_MAX: usize = 200;
+/// Each name costs a pass of its own over the hits where attributes are counted.
+const ATTRIBUTE_NAMES_MAX: usize = 5;
+const ATTRIBUTES_MAX: usize = 20;
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 100;
 
@@ -17,9 +22,10 @@ const LIMIT_MAX: usize = 100;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchParameters {
-    /// Words, as they come; there is no syntax. Products that hold all of them are found, in title, brand,
+    /// Words, as they come; what stands in quotes is a phrase, and there is no other syntax. Products that hold all of them are found, in title, brand,
     /// category, attributes or description, in any English form, the last one also as a beginning, and
-    /// with one letter wrong; if there is none, those that hold any. Empty to browse.
+    /// with one letter wrong, or hold what means the same; if there is none, those that hold any. Empty to
+    /// browse.
     #[param(max_length = 200, example = "waterproof shoe")]
     q: Option<String>,
     /// The slug of a category; what is in its descendants is found too.
@@ -36,9 +42,14 @@ pub(crate) struct SearchParameters {
     rating_min: Option<String>,
     /// `true`: only what can be bought right now; `false`: only what cannot.
     in_stock: Option<bool>,
+    /// Names and values of attributes or of variants' options, such as `colour:red;colour:blue;size:42`. A
+    /// product is found if it has, of each name, any of the values.
+    #[param(max_length = 1000, example = "material:leather;waterproof:true")]
+    attributes: Option<String>,
     /// `price_asc` and `price_desc` go by the lowest price of a product's variants.
     sort: Option<Sort>,
-    /// Facets to count, separated by commas: `category`, `brand`. A facet's counts ignore its own filter.
+    /// Facets to count, separated by commas: `category`, `brand`, `price`, `rating`, `in_stock`,
+    /// `attributes`. A facet's counts ignore its own filter.
     #[param(example = "category,brand")]
     facets: Option<String>,
     /// How many items at most: 1 to 100, 20 by default.
@@ -67,6 +78,7 @@ impl SearchParameters {
             price_max: amount("price_max", self.price_max)?,
             rating_min_hundredths: self.rating_min.as_deref().map(stars).transpose()?,
             in_stock: self.in_stock,
+            attributes: attributes(self.attributes.as_deref().unwrap_or_default())?,
         };
         if let (Some(lowest), Some(highest)) = (filters.price_min, filters.price_max)
             && lowest > highest
@@ -141,21 +153,46 @@ fn stars(text: &str) -> Result<u32, Problem> {
     }
 }
 
-fn facets(names: &str) -> Result<Facets<bool>, Problem> {
-    let mut facets = Facets::default();
-    for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        match name {
-            "category" => facets.category = true,
-            "brand" => facets.brand = true,
-            _ => {
-                return Err(Problem::invalid_field(
-                    "facets",
-                    "must be of `category` and `brand`",
-                ));
+fn facets(names: &str) -> Result<BTreeSet<FacetName>, Problem> {
+    let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let facet = |name: &str| {
+        let known = FacetName::ALL.iter().find(|(known, _)| *known == name);
+        known.map(|(_, facet)| *facet).ok_or_else(|| {
+            let all = FacetName::ALL.map(|(name, _)| format!("`{name}`")).join(", ");
+            Problem::invalid_field("facets", format!("must be of {all}"))
+        })
+    };
+    names.map(facet).collect()
+}
+
+fn attributes(pairs: &str) -> Result<BTreeMap<String, BTreeSet<String>>, Problem> {
+    let invalid = |reason: &str| Problem::invalid_field("attributes", reason);
+    let mut attributes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let pairs = pairs.split(';').map(str::trim).filter(|pair| !pair.is_empty());
+    for (number, pair) in (1..).zip(pairs) {
+        if number > ATTRIBUTES_MAX {
+            return Err(invalid("more than 20 values"));
+        }
+        match pair
+            .split_once(':')
+            .map(|(name, value)| (name.trim(), value.trim()))
+        {
+            Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+                if pair.chars().count() > NAME_CHARS_MAX {
+                    return Err(invalid("a name with its value must have at most 200 characters"));
+                }
+                attributes
+                    .entry(name.to_owned())
+                    .or_default()
+                    .insert(value.to_owned());
             }
+            _ => return Err(invalid("must be `name:value`, several separated by `;`")),
         }
     }
-    Ok(facets)
+    if attributes.len() > ATTRIBUTE_NAMES_MAX {
+        return Err(invalid("more than 5 names"));
+    }
+    Ok(attributes)
 }
 
 fn limit(asked: Option<usize>) -> Result<usize, Problem> {

@@ -34,6 +34,6 @@ pub(crate) async fn suggest(
     query: Query<SuggestParameters>,
 ) -> Result<HttpResponse, ServiceError> {
     let typed = text("q", &query.0.q)?;
-    let items = finder.engine().suggest(typed, SUGGESTIONS_MAX).await?;
+    let items = finder.serving().engine().suggest(typed, SUGGESTIONS_MAX).await?;
     Ok(HttpResponse::Ok().json(Suggestions { items }))
 }

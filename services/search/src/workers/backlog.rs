@@ -8,8 +8,8 @@ use rdkafka::error::KafkaResult;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
+use crate::app::Followed;
 use crate::consumers::{TOPICS, group};
-use crate::engine::SearchEngine;
 
 const PERIOD: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,11 +38,11 @@ impl Backlog {
 
 /// Reports the index's size and backlog until the token is cancelled.
 pub(crate) async fn watch(
-    engine: Arc<dyn SearchEngine>,
+    index: Followed,
     kafka: KafkaSettings,
-    backlog: Arc<Backlog>,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
+    let Followed { engine, backlog } = index;
     let group = group(engine.index_id());
     let observer = Arc::new(Observer::new(&kafka, &group)?);
     loop {

@@ -4,7 +4,7 @@ use ferrocart_test_kit::eventually;
 use serde_json::Value;
 
 use crate::goods::{self, Good, counts};
-use crate::support::{Shop, product};
+use crate::support::{Shop, encoded, product};
 
 type Rank<'a> = &'a dyn Fn(&Good) -> i64;
 
@@ -153,6 +153,82 @@ async fn facets_are_exact_and_ignore_their_own_filter() {
         let chosen = shop.search(&format!("category={slug}")).await;
         assert_eq!(chosen["total"], value["count"]);
     }
+}
+
+/// Whatever is counted is what choosing it finds, with every other filter in place.
+#[tokio::test]
+async fn every_count_is_what_choosing_it_finds() {
+    let shop = Shop::open().await;
+    let goods = goods::list(&shop).await;
+    let all = "category,brand,price,rating,in_stock,attributes";
+    let filters = [
+        ("category", "shoes"),
+        ("brand", "Acme"),
+        ("price_min", "1300"),
+        ("rating_min", "1"),
+        ("in_stock", "true"),
+        ("attributes", "colour:red;colour:black;washable:true"),
+    ];
+    let mut counted = 0;
+    for chosen in [&[][..], &filters[2..4], &filters[4..], &filters[1..2]] {
+        let query = |without: &[&str]| {
+            let kept = chosen.iter().filter(|(name, _)| !without.contains(name));
+            let kept: Vec<String> = kept.map(|(name, value)| format!("&{name}={value}")).collect();
+            kept.concat()
+        };
+        let answer = shop.search(&format!("facets={all}{}", query(&[]))).await;
+        let facets = &answer["facets"];
+        let values = |name: &str| facets[name].as_array().unwrap().clone();
+        let mut choices: Vec<(String, Value)> = Vec::new();
+        for name in ["category", "brand", "in_stock"] {
+            for facet in values(name) {
+                let value = encoded(facet["value"].as_str().unwrap());
+                let query = format!("{name}={value}{}", query(&[name]));
+                choices.push((query, facet["count"].clone()));
+            }
+        }
+        for facet in values("price") {
+            let (from, to) = facet["value"].as_str().unwrap().split_once('-').unwrap();
+            let query = format!("price_min={from}&price_max={to}{}", query(&["price_min"]));
+            choices.push((query, facet["count"].clone()));
+        }
+        for facet in values("rating") {
+            let stars = facet["value"].as_str().unwrap();
+            let query = format!("rating_min={stars}{}", query(&["rating_min"]));
+            choices.push((query, facet["count"].clone()));
+        }
+        for attribute in values("attributes") {
+            let name = attribute["name"].as_str().unwrap();
+            for facet in attribute["values"].as_array().unwrap() {
+                let pair = format!("{name}:{}", facet["value"].as_str().unwrap());
+                let others = match name {
+                    _ if !chosen.contains(&filters[5]) => "",
+                    "colour" => ";washable:true",
+                    "washable" => ";colour:red;colour:black",
+                    _ => ";colour:red;colour:black;washable:true",
+                };
+                let query = format!(
+                    "attributes={}{}",
+                    encoded(&(pair + others)),
+                    query(&["attributes"])
+                );
+                choices.push((query, facet["count"].clone()));
+            }
+        }
+        for (query, count) in choices {
+            let total = shop.search(&format!("{query}&limit=1")).await["total"].clone();
+            assert_eq!(total, count, "{query} of {chosen:?}");
+            counted += 1;
+        }
+    }
+    assert!(counted > 60, "{counted}");
+    // And the filter itself is right.
+    assert_eq!(
+        all_ids(&shop, "attributes=colour:red;colour:black;washable:true").await,
+        expected(&goods, |good| {
+            (good.has("colour", "red") || good.has("colour", "black")) && good.has("washable", "true")
+        })
+    );
 }
 
 #[tokio::test]

@@ -53,6 +53,16 @@ fn good(number: usize) -> Good {
     event.variants = prices.map(variant).to_vec();
     event.rating_hundredths = u32::try_from(n % 6 * 90).unwrap();
     event.rating_count = if number.is_multiple_of(6) { 0 } else { 3 };
+    let material = ["leather", "brass, polished"][number % 2];
+    event.attributes = [
+        ("material".to_owned(), material.to_owned()),
+        ("washable".to_owned(), number.is_multiple_of(3).to_string()),
+    ]
+    .into();
+    for (variant, colour) in event.variants.iter_mut().zip(["red", "blue"]) {
+        let colour = if number.is_multiple_of(5) { "black" } else { colour };
+        variant.options.insert("colour".to_owned(), colour.to_owned());
+    }
     let created = 1_750_000_000 + n / 3 * 60;
     event.created_at = Some(timestamp_to_proto(Timestamp::from_timestamp(created, 0).unwrap()));
     Good {
@@ -60,6 +70,14 @@ fn good(number: usize) -> Good {
         prices,
         created,
         in_stock: !number.is_multiple_of(5),
+    }
+}
+
+impl Good {
+    pub(crate) fn has(&self, name: &str, value: &str) -> bool {
+        let options = self.event.variants.iter().map(|variant| &variant.options);
+        let mut all = options.chain([&self.event.attributes]);
+        all.any(|pairs| pairs.get(name).is_some_and(|own| own == value))
     }
 }
 

@@ -32,7 +32,10 @@ async fn a_restart_goes_on_and_an_emptied_folder_replays() {
 
     shop.stop().await;
     for entry in std::fs::read_dir(shop.folder.path()).unwrap() {
-        std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap();
+        }
     }
     shop.start().await;
     assert_ne!(shop.status().await["index_id"], index_id);
@@ -97,4 +100,61 @@ async fn without_redis_all_works() {
     let answer = shop.ask("q=lantern").await.expect(200);
     assert!(answer.headers["cache-status"].to_str().unwrap().contains("miss"));
     shop.anybody().get("/health/ready").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_rebuild_takes_over_without_a_gap() {
+    let mut shop = Shop::open().await;
+    let goods = goods::list(&shop).await;
+    let before = shop.search("sort=price_asc&limit=100").await;
+    let first = shop.search("sort=price_asc&limit=20").await;
+    let index_id = shop.status().await["index_id"].clone();
+    shop.customer()
+        .post("/v1/admin/search/index/rebuild", &())
+        .await
+        .expect_problem(403, "FORBIDDEN");
+    let admin = shop.admin();
+    admin
+        .post("/v1/admin/search/index/rebuild", &())
+        .await
+        .expect(202);
+    admin
+        .post("/v1/admin/search/index/rebuild", &())
+        .await
+        .expect_problem(409, "REBUILD_IN_PROGRESS");
+    let looks = std::sync::atomic::AtomicUsize::new(0);
+    eventually("the new index to take over", || async {
+        // At every moment, whichever index answers.
+        assert_eq!(shop.search("limit=1").await["total"], goods.len());
+        looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let status = admin.get("/v1/admin/search/index").await.expect(200).json;
+        (status["index_id"] != index_id).then_some(())
+    })
+    .await;
+    assert!(looks.into_inner() > 1, "the test must be able to fail");
+    assert_eq!(shop.search("sort=price_asc&limit=100").await, before);
+    // A cursor of the old index goes on in the new one.
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let rest = shop
+        .search(&format!("sort=price_asc&limit=100&cursor={cursor}"))
+        .await;
+    assert_eq!(
+        rest["items"].as_array().unwrap()[..],
+        before["items"].as_array().unwrap()[20..]
+    );
+    // The new one follows events, is found again after a restart, and is alone.
+    shop.list(&product("Latecomer")).await;
+    shop.until("q=latecomer", 1).await;
+    let index_id = shop.status().await["index_id"].clone();
+    shop.stop().await;
+    shop.start().await;
+    assert_eq!(shop.status().await["index_id"], index_id);
+    assert_eq!(shop.search("").await["total"], goods.len() + 1);
+    let folders = std::fs::read_dir(shop.folder.path()).unwrap();
+    assert_eq!(
+        folders
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .count(),
+        1
+    );
 }

@@ -1,7 +1,5 @@
-use std::fmt::Write;
-
 use crate::goods;
-use crate::support::{Shop, product};
+use crate::support::{Shop, encoded, product};
 
 #[tokio::test]
 async fn wrong_parameters_are_named() {
@@ -20,6 +18,9 @@ async fn wrong_parameters_are_named() {
         ("in_stock=maybe", "in_stock"),
         ("sort=cheapest", "sort"),
         ("facets=colour", "facets"),
+        ("attributes=colour", "attributes"),
+        ("attributes=:red", "attributes"),
+        ("attributes=a:1;b:1;c:1;d:1;e:1;f:1", "attributes"),
         ("limit=0", "limit"),
         ("limit=101", "limit"),
         ("limit=ten", "limit"),
@@ -111,7 +112,7 @@ async fn anything_can_be_typed() {
     for typed in odd {
         let q: String = encoded(typed);
         for path in [
-            "search?facets=category,brand&q=",
+            "search?facets=category,brand,price,rating,in_stock,attributes&q=",
             "search?sort=rating&q=",
             "search/suggest?q=",
         ] {
@@ -146,11 +147,4 @@ async fn nothing_is_answered_to_nobody() {
     let document = shop.anybody().get("/openapi.json").await.expect(200).json;
     assert!(document["paths"]["/v1/search"]["get"].is_object());
     assert!(shop.anybody().get("/metrics").await.expect(200).json.is_null());
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        write!(encoded, "%{byte:02X}").unwrap();
-        encoded
-    })
 }

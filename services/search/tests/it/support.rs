@@ -1,8 +1,10 @@
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ferrocart_contracts::v1::{self, ProductDeleted, ProductStatus, ProductUpserted, StockUpdated};
 use ferrocart_contracts::{Envelope, Event, timestamp_to_proto};
+use ferrocart_http_kit::Role;
 use ferrocart_search::{Application, Settings};
 use ferrocart_test_kit::{Answer, Api, TestEnv, eventually};
 use ferrocart_types::{Clock, EventId, IdGen, SystemClock, SystemIds, Timestamp};
@@ -54,6 +56,7 @@ impl Shop {
             index_batch_max: 500,
             query_parallel_max: 4,
             query_wait_ms: 5_000,
+            synonyms_file: std::path::PathBuf::new(),
         };
         change(&mut settings);
         ferrocart_kafka_kit::ensure_topics(&env.kafka, None)
@@ -98,6 +101,19 @@ impl Shop {
 
     pub(crate) fn api(&self) -> Api {
         self.anybody().with_token(self.env.keys.anonymous_token("search"))
+    }
+
+    pub(crate) fn admin(&self) -> Api {
+        self.user(Role::Admin)
+    }
+
+    pub(crate) fn customer(&self) -> Api {
+        self.user(Role::Customer)
+    }
+
+    fn user(&self, role: Role) -> Api {
+        let (_, token) = self.env.keys.new_user("search", &[role]);
+        self.anybody().with_token(token)
     }
 
     pub(crate) async fn search(&self, query: &str) -> Value {
@@ -229,4 +245,12 @@ pub(crate) fn variant(amount_minor: i64) -> v1::Variant {
             currency: "USD".to_owned(),
         }),
     }
+}
+
+/// Every byte of it as `%xx`.
+pub(crate) fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        write!(encoded, "%{byte:02X}").unwrap();
+        encoded
+    })
 }

@@ -134,3 +134,106 @@ async fn all_words_are_asked_for_and_any_of_them_only_where_nothing_holds_all() 
     // Filters that leave nothing of what holds all words do not bring in the rest.
     assert_eq!(shop.search("q=rain%20jacket&brand=Nordlicht").await["total"], 0);
 }
+
+#[tokio::test]
+async fn what_stands_in_quotes_is_found_side_by_side() {
+    let shop = shelf().await;
+    let mut other = product("Shoe for Running");
+    other.description = "Not a running boat shoe.".into();
+    shop.list(&other).await;
+    shop.settled().await;
+    assert_eq!(shop.search("q=running%20shoe").await["total"], 3);
+    // In any field, in any form.
+    let mut titles = shop.titles("q=%22running%20shoes%22").await;
+    titles.sort();
+    assert_eq!(titles, ["Rain Jacket", "Waterproof Running Shoe"]);
+    assert_eq!(
+        shop.titles("q=%22shoe%20for%20running%22").await,
+        ["Shoe for Running"]
+    );
+    assert!(shop.titles("q=%22shoe%20running%22").await.is_empty());
+    assert!(
+        shop.titles("q=%22watreproof%20running%22").await.is_empty(),
+        "quotes are literal"
+    );
+    // Without quotes, words that stand side by side in a title come first.
+    assert_eq!(
+        shop.titles("q=running%20shoe").await[0],
+        "Waterproof Running Shoe"
+    );
+}
+
+#[tokio::test]
+async fn synonyms_are_found_after_what_was_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("synonyms.txt");
+    std::fs::write(&list, "earphones, in-ear headphones\nsneaker => running shoe\n").unwrap();
+    let shop = Shop::open_with(|settings| settings.synonyms_file = list).await;
+    for title in [
+        "Studio Earphones",
+        "In-Ear Headphones",
+        "Trail Running Shoe",
+        "Sneaker",
+    ] {
+        shop.list(&product(title)).await;
+    }
+    shop.settled().await;
+    assert_eq!(
+        shop.titles("q=earphone").await,
+        ["Studio Earphones", "In-Ear Headphones"]
+    );
+    assert_eq!(
+        shop.titles("q=in%20ear%20headphones").await,
+        ["In-Ear Headphones", "Studio Earphones"]
+    );
+    assert_eq!(shop.titles("q=sneakers").await, ["Sneaker", "Trail Running Shoe"]);
+    assert_eq!(shop.titles("q=running%20shoes").await, ["Trail Running Shoe"]);
+    let marked = shop.search("q=sneakers").await;
+    assert_eq!(
+        marked["items"][1]["highlights"]["title"],
+        "Trail <em>Running</em> <em>Shoe</em>"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_word_is_answered_with_what_was_meant() {
+    let shop = shelf().await;
+    for (query, meant) in [
+        ("wotreproof%20runing%20shoe", Some("waterproof running shoe")),
+        ("jakcet", Some("jacket")),
+        ("rain%20jacket", None),
+        ("rain%20jack", None),
+        ("%22jakcet%22", None),
+        ("qqqqqqqq%20jakcet", None),
+        ("", None),
+    ] {
+        let answer = shop.search(&format!("q={query}")).await;
+        assert_eq!(answer["did_you_mean"].as_str(), meant, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn hits_show_why_they_were_found() {
+    let shop = shelf().await;
+    let answer = shop.search("q=running%20shoes").await;
+    assert_eq!(
+        answer["items"][0]["highlights"]["title"],
+        "Waterproof <em>Running</em> <em>Shoe</em>"
+    );
+    assert_eq!(
+        answer["items"][1]["highlights"],
+        serde_json::json!({"description": "A light jacket to go with a <em>running</em> <em>shoe</em>."})
+    );
+    let mut sly = product("<b>Sly</b> Lantern");
+    sly.description = "A <script> & a lantern".into();
+    shop.list(&sly).await;
+    let answer = shop.until("q=lantern", 1).await;
+    assert_eq!(
+        answer["items"][0]["highlights"],
+        serde_json::json!({
+            "title": "&lt;b&gt;Sly&lt;/b&gt; <em>Lantern</em>",
+            "description": "A &lt;script&gt; &amp; a <em>lantern</em>",
+        })
+    );
+    assert!(shop.search("").await["items"][0].get("highlights").is_none());
+}

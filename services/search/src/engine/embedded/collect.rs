@@ -7,11 +7,10 @@ use tantivy::columnar::{Column, StrColumn};
 use tantivy::{DocAddress, DocId, Score, SegmentOrdinal, SegmentReader};
 use uuid::Uuid;
 
-use super::schema::{CREATED, ID_HIGH, ID_LOW, PRICE_MIN, RATING_RANK};
-use crate::domain::{FacetCount, Sort};
-
-/// More values of a facet than anybody reads; the rest, the rarest, are left out.
-const FACET_VALUES_MAX: usize = 100;
+use super::schema::{
+    ATTRIBUTES, BRAND, CATEGORY, CREATED, ID_HIGH, ID_LOW, IN_STOCK, PRICE, PRICE_MIN, RATING, RATING_RANK,
+};
+use crate::domain::{FacetName, STARS, Sort, Tally, price_band, price_bands};
 
 /// A hit's place: lower comes first. The id settles ties, the newest first, so that no two hits share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,91 +152,148 @@ impl SegmentCollector for PageOfSegment {
     }
 }
 
-/// How many hits have each value of a column; exact.
-pub(super) struct CountsOf {
-    pub(super) column: &'static str,
+/// How many hits have each value of each facet; exact.
+pub(super) struct Counting<'a> {
+    pub(super) facets: &'a [FacetName],
 }
 
-impl Collector for CountsOf {
-    type Fruit = BTreeMap<String, u64>;
-    type Child = CountsOfSegment;
+impl Collector for Counting<'_> {
+    type Fruit = BTreeMap<FacetName, Tally>;
+    type Child = CountingSegment;
 
     fn for_segment(
         &self,
         _ordinal: SegmentOrdinal,
         segment: &SegmentReader,
-    ) -> tantivy::Result<CountsOfSegment> {
-        let column = segment.fast_fields().str(self.column)?;
-        let values = column.as_ref().map_or(0, |column| column.num_terms());
-        Ok(CountsOfSegment {
-            column,
-            counts: vec![0; values],
-        })
+    ) -> tantivy::Result<CountingSegment> {
+        let counters = self
+            .facets
+            .iter()
+            .map(|facet| Ok((*facet, Counter::new(*facet, segment)?)));
+        Ok(CountingSegment(counters.collect::<tantivy::Result<_>>()?))
     }
 
     fn requires_scoring(&self) -> bool {
         false
     }
 
-    fn merge_fruits(&self, fruits: Vec<BTreeMap<String, u64>>) -> tantivy::Result<BTreeMap<String, u64>> {
-        let mut counts = BTreeMap::new();
-        for (value, count) in fruits.into_iter().flatten() {
-            *counts.entry(value).or_default() += count;
+    fn merge_fruits(&self, fruits: Vec<Self::Fruit>) -> tantivy::Result<Self::Fruit> {
+        // What nothing has is still counted: as nothing.
+        let mut tallies: Self::Fruit = self.facets.iter().map(|facet| (*facet, Tally::new())).collect();
+        for (facet, tally) in fruits.into_iter().flatten() {
+            let all = tallies.entry(facet).or_default();
+            for (value, count) in tally {
+                *all.entry(value).or_default() += count;
+            }
         }
-        Ok(counts)
+        Ok(tallies)
     }
 }
 
-pub(super) struct CountsOfSegment {
-    column: Option<StrColumn>,
-    /// By the value's ordinal.
-    counts: Vec<u64>,
+pub(super) struct CountingSegment(Vec<(FacetName, Counter)>);
+
+/// Counts by a value's number: its ordinal in a column, its price band, its stars.
+enum Counter {
+    Words(Option<StrColumn>, Vec<u64>),
+    Prices(Option<Column<i64>>, Vec<u64>),
+    Stars(Option<Column<u64>>, Vec<u64>),
+    Stock(Option<Column<bool>>, [u64; 2]),
 }
 
-impl SegmentCollector for CountsOfSegment {
-    type Fruit = BTreeMap<String, u64>;
+impl Counter {
+    fn new(facet: FacetName, segment: &SegmentReader) -> tantivy::Result<Self> {
+        let columns = segment.fast_fields();
+        let words = |name: &str| -> tantivy::Result<Self> {
+            let column = columns.str(name)?;
+            let values = column.as_ref().map_or(0, |column| column.num_terms());
+            Ok(Self::Words(column, vec![0; values]))
+        };
+        Ok(match facet {
+            FacetName::Category => words(CATEGORY)?,
+            FacetName::Brand => words(BRAND)?,
+            FacetName::Attributes => words(ATTRIBUTES)?,
+            FacetName::Price => Self::Prices(columns.column_opt(PRICE)?, vec![0; price_bands().len()]),
+            FacetName::Rating => Self::Stars(columns.column_opt(RATING)?, vec![0; STARS.len()]),
+            FacetName::InStock => Self::Stock(columns.column_opt(IN_STOCK)?, [0; 2]),
+        })
+    }
+
+    fn count(&mut self, doc: DocId) {
+        match self {
+            Self::Words(Some(column), counts) => {
+                for ordinal in column.term_ords(doc) {
+                    let count = usize::try_from(ordinal)
+                        .ok()
+                        .and_then(|ordinal| counts.get_mut(ordinal));
+                    if let Some(count) = count {
+                        *count += 1;
+                    }
+                }
+            }
+            Self::Prices(Some(column), counts) => {
+                let prices = column.values_for_doc(doc);
+                let bands = prices.fold(0_u32, |bands, price| bands | 1 << price_band(price));
+                for (band, count) in counts.iter_mut().enumerate() {
+                    *count += u64::from(bands >> band & 1);
+                }
+            }
+            Self::Stars(Some(column), counts) => {
+                let hundredths = column.first(doc).unwrap_or(0);
+                for (count, stars) in counts.iter_mut().zip(STARS) {
+                    *count += u64::from(hundredths >= u64::from(stars) * 100);
+                }
+            }
+            Self::Stock(Some(column), [out, there]) => {
+                *(if column.first(doc).unwrap_or(false) {
+                    there
+                } else {
+                    out
+                }) += 1;
+            }
+            Self::Words(None, _) | Self::Prices(None, _) | Self::Stars(None, _) | Self::Stock(None, _) => {}
+        }
+    }
+
+    fn tally(self) -> Tally {
+        match self {
+            Self::Words(None, _) => Tally::new(),
+            Self::Words(Some(column), counts) => named(&column, counts),
+            Self::Prices(_, counts) => price_bands().into_iter().zip(counts).collect(),
+            Self::Stars(_, counts) => STARS.iter().map(ToString::to_string).zip(counts).collect(),
+            Self::Stock(_, [out, there]) => [("false".to_owned(), out), ("true".to_owned(), there)].into(),
+        }
+    }
+}
+
+fn named(column: &StrColumn, counts: Vec<u64>) -> Tally {
+    let mut tally = Tally::new();
+    let mut value = String::new();
+    for (ordinal, count) in (0_u64..).zip(counts).filter(|(_, count)| *count > 0) {
+        value.clear();
+        match column.ord_to_str(ordinal, &mut value) {
+            Ok(true) => {
+                tally.insert(value.clone(), count);
+            }
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "a facet's value cannot be read"),
+        }
+    }
+    tally
+}
+
+impl SegmentCollector for CountingSegment {
+    type Fruit = BTreeMap<FacetName, Tally>;
 
     fn collect(&mut self, doc: DocId, _score: Score) {
-        let Some(column) = &self.column else {
-            return;
-        };
-        for ordinal in column.term_ords(doc) {
-            let count = usize::try_from(ordinal)
-                .ok()
-                .and_then(|ordinal| self.counts.get_mut(ordinal));
-            if let Some(count) = count {
-                *count += 1;
-            }
+        for (_, counter) in &mut self.0 {
+            counter.count(doc);
         }
     }
 
-    fn harvest(self) -> BTreeMap<String, u64> {
-        let Some(column) = self.column else {
-            return BTreeMap::new();
-        };
-        let mut counts = BTreeMap::new();
-        let mut value = String::new();
-        for (ordinal, count) in (0_u64..).zip(self.counts).filter(|(_, count)| *count > 0) {
-            value.clear();
-            match column.ord_to_str(ordinal, &mut value) {
-                Ok(true) => {
-                    counts.insert(value.clone(), count);
-                }
-                Ok(false) => {}
-                Err(error) => tracing::error!(%error, "a facet's value cannot be read"),
-            }
-        }
-        counts
+    fn harvest(self) -> Self::Fruit {
+        let counters = self.0.into_iter();
+        counters
+            .map(|(facet, counter)| (facet, counter.tally()))
+            .collect()
     }
-}
-
-/// The most frequent values first, equal ones by name.
-pub(super) fn most_frequent(counts: BTreeMap<String, u64>) -> Vec<FacetCount> {
-    let mut counts: Vec<FacetCount> = counts
-        .into_iter()
-        .map(|(value, count)| FacetCount { value, count })
-        .collect();
-    counts.sort_by_key(|facet| std::cmp::Reverse(facet.count));
-    counts.truncate(FACET_VALUES_MAX);
-    counts
 }

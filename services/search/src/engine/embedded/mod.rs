@@ -1,28 +1,29 @@
 //! The index on this machine's disk, by tantivy.
 
 mod collect;
+mod folders;
 mod read;
 mod record;
 mod schema;
 mod text;
-mod words;
 mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use ferrocart_types::IdGen;
 use sha2::{Digest, Sha256};
 use tantivy::directory::MmapDirectory;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy};
 use tokio::sync::Semaphore;
 
+pub(crate) use self::folders::EmbeddedIndexes;
 use self::read::Reading;
 use self::schema::Fields;
 use self::write::Writer;
+use super::language::Synonyms;
 use super::{EngineError, SearchEngine};
 use crate::domain::{Change, Request, Results, Suggestion};
 
@@ -32,12 +33,14 @@ pub(crate) struct EmbeddedSettings {
     pub(crate) memory_bytes: usize,
     pub(crate) query_parallel_max: usize,
     pub(crate) query_wait: Duration,
+    pub(crate) synonyms: Arc<Synonyms>,
 }
 
-pub(crate) struct EmbeddedEngine {
+pub(super) struct EmbeddedEngine {
     index_id: String,
     reader: IndexReader,
     fields: Fields,
+    synonyms: Arc<Synonyms>,
     writer: Arc<Mutex<Writer>>,
     /// Queries use a whole core each; more at once than there are cores only slow each other down.
     turns: Arc<Semaphore>,
@@ -45,10 +48,9 @@ pub(crate) struct EmbeddedEngine {
 }
 
 impl EmbeddedEngine {
-    /// Opens the index in the folder, or makes one. Blocks.
-    pub(crate) fn open(settings: &EmbeddedSettings, ids: &dyn IdGen) -> anyhow::Result<Self> {
-        let folder = settings.folder.join(format!("v{}", schema::SCHEMA_VERSION));
-        std::fs::create_dir_all(&folder)
+    /// Opens the index in the folder, or makes one there. Blocks.
+    fn open(settings: &EmbeddedSettings, folder: &Path, index_id: &str) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)
             .with_context(|| format!("index_dir: cannot make the folder {}", folder.display()))?;
         let hint = || {
             format!(
@@ -57,11 +59,11 @@ impl EmbeddedEngine {
                 folder.display()
             )
         };
-        let directory = MmapDirectory::open(&folder).with_context(hint)?;
+        let directory = MmapDirectory::open(folder).with_context(hint)?;
         let (schema, fields) = schema::build();
         let index = Index::open_or_create(directory, schema).with_context(hint)?;
         schema::register_analyzers(index.tokenizers());
-        let index_id = index_id(&index, settings.memory_bytes, ids).with_context(hint)?;
+        let index_id = carried_id(&index, settings.memory_bytes, index_id).with_context(hint)?;
         let reader = index
             .reader_builder()
             // By itself for merges; after a commit the writer does not wait for that.
@@ -79,6 +81,7 @@ impl EmbeddedEngine {
             index_id,
             reader,
             fields,
+            synonyms: Arc::clone(&settings.synonyms),
             writer: Arc::new(Mutex::new(writer)),
             turns: Arc::new(Semaphore::new(settings.query_parallel_max)),
             query_wait: settings.query_wait,
@@ -97,10 +100,11 @@ impl EmbeddedEngine {
             .map_err(|_| EngineError::Stopped(operation))?;
         let searcher = self.reader.searcher();
         let fields = self.fields.clone();
+        let synonyms = Arc::clone(&self.synonyms);
         let span = tracing::Span::current();
         let work = move || {
             let _turn = turn;
-            span.in_scope(|| query(&Reading::new(&searcher, &fields)?))
+            span.in_scope(|| query(&Reading::new(&searcher, &fields, &synonyms)?))
         };
         tokio::task::spawn_blocking(work)
             .await
@@ -108,15 +112,14 @@ impl EmbeddedEngine {
     }
 }
 
-/// The id that the index carries in its commits; a new index gets one with its first.
-fn index_id(index: &Index, memory_bytes: usize, ids: &dyn IdGen) -> anyhow::Result<String> {
+/// The id that the index carries in its commits; a new index gets it with its first.
+fn carried_id(index: &Index, memory_bytes: usize, index_id: &str) -> anyhow::Result<String> {
     if let Some(index_id) = index.load_metas()?.payload {
         return Ok(index_id);
     }
-    let index_id = ids.next().simple().to_string();
     let mut writer: IndexWriter = index.writer_with_num_threads(1, memory_bytes)?;
-    write::commit(&mut writer, &index_id)?;
-    Ok(index_id)
+    write::commit(&mut writer, index_id)?;
+    Ok(index_id.to_owned())
 }
 
 #[async_trait]

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use tantivy::collector::Count;
@@ -8,37 +8,42 @@ use tantivy::query::{
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{Searcher, Term};
 
-use super::collect::{CountsOf, PageHits, PageOf, Place, most_frequent};
+use super::collect::{Counting, PageHits, PageOf, Place};
 use super::record::Record;
-use super::schema::{BRAND, CATEGORY, Fields};
+use super::schema::Fields;
 use super::text::{self, Mode};
-use super::words::{Word, words};
 use crate::domain::{
-    After, FacetCount, Facets, Filters, Hit, Request, Results, Sort, Suggestion, SuggestionKind,
+    After, FacetCount, FacetCounts, FacetName, Filters, Hit, Request, Results, Sort, Suggestion,
+    SuggestionKind, attribute_value, counts, most_frequent,
 };
 use crate::engine::EngineError;
+use crate::engine::language::{Synonyms, Typed, Word, plain_analyzer, tokens, typed, words};
 
 /// Titles and brands are looked for among so many products.
 const SUGGESTED_AMONG: usize = 100;
 const SUGGESTED_BRANDS_MAX: usize = 3;
 
-type CountedFacets = Facets<Option<Vec<FacetCount>>>;
-
 /// Reads one state of the index.
 pub(super) struct Reading<'a> {
     searcher: &'a Searcher,
     fields: &'a Fields,
+    synonyms: &'a Synonyms,
     statistics: Listed<'a>,
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(searcher: &'a Searcher, fields: &'a Fields) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        searcher: &'a Searcher,
+        fields: &'a Fields,
+        synonyms: &'a Synonyms,
+    ) -> Result<Self, EngineError> {
         let listed = searcher
             .doc_freq(&Term::from_field_bool(fields.listed, true))
             .map_err(EngineError::during("counting documents"))?;
         Ok(Self {
             searcher,
             fields,
+            synonyms,
             statistics: Listed { searcher, listed },
         })
     }
@@ -48,18 +53,18 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn search(&self, request: &Request) -> Result<Results, EngineError> {
-        let words = words(&request.what.text);
+        let typed = typed(&request.what.text);
         let mut mode = match request.after {
             Some(after) if after.relaxed => Mode::Any,
             _ => Mode::All,
         };
-        let text = self.text(request, &words, mode)?;
+        let text = self.text(request, &typed, mode)?;
         let (mut page, mut facets) = self.page(request, text.as_deref())?;
-        let may_relax = request.after.is_none() && words.len() > 1;
+        let may_relax = request.after.is_none() && typed.words.len() > 1 && typed.phrases.is_empty();
         // Only where the words themselves find nothing, not where the filters leave nothing of it.
         if page.total == 0 && may_relax && self.count(&self.filtered(text, &Filters::default()))? == 0 {
             mode = Mode::Any;
-            let text = self.text(request, &words, mode)?;
+            let text = self.text(request, &typed, mode)?;
             (page, facets) = self.page(request, text.as_deref())?;
         }
         // One more than asked for was looked for, to know whether there is more.
@@ -80,19 +85,47 @@ impl<'a> Reading<'a> {
                 relaxed: mode == Mode::Any,
             }),
             hits,
+            did_you_mean: match request.after {
+                None => self.did_you_mean(&typed, &request.what.text)?,
+                Some(_) => None,
+            },
         })
+    }
+
+    /// The text with each word that nothing holds replaced by what was probably meant; `None` if there is
+    /// no such word, or for one of them no guess.
+    fn did_you_mean(&self, typed: &Typed, text: &str) -> Result<Option<String>, EngineError> {
+        let mut meant = BTreeMap::new();
+        let slots = self.synonyms.slots(&typed.words);
+        let alone = slots.iter().filter(|slot| slot.alternatives.is_empty());
+        let words = alone.flat_map(|slot| slot.words);
+        for word in words.filter(|word| word.may_be_misspelt()) {
+            if text::is_known(word, self.searcher, self.fields)? {
+                continue;
+            }
+            match text::meant(word, self.searcher, self.fields)? {
+                Some(guess) => meant.insert(word.typed.as_str(), guess),
+                None => return Ok(None),
+            };
+        }
+        if meant.is_empty() {
+            return Ok(None);
+        }
+        let words = tokens(&mut plain_analyzer(), text).into_iter();
+        let words = words.map(|word| meant.get(word.as_str()).cloned().unwrap_or(word));
+        Ok(Some(words.collect::<Vec<_>>().join(" ")))
     }
 
     fn text(
         &self,
         request: &Request,
-        words: &[Word],
+        typed: &Typed,
         mode: Mode,
     ) -> Result<Option<Box<dyn Query>>, EngineError> {
         if request.what.text.is_empty() {
             return Ok(None);
         }
-        text::query(words, mode, self.searcher, self.fields).map(Some)
+        text::query(typed, mode, self.synonyms, self.searcher, self.fields).map(Some)
     }
 
     /// The page and its facets. A facet whose own filter is set is counted in a pass of its own, without
@@ -101,55 +134,44 @@ impl<'a> Reading<'a> {
         &self,
         request: &Request,
         text: Option<&dyn Query>,
-    ) -> Result<(PageHits, CountedFacets), EngineError> {
+    ) -> Result<(PageHits, FacetCounts), EngineError> {
         let filters = &request.what.filters;
-        let wanted = request.facets;
-        let counts = |column, on: bool| on.then_some(CountsOf { column });
-        let alone = Facets {
-            category: wanted.category && filters.category.is_some(),
-            brand: wanted.brand && filters.brand.is_some(),
+        let (among, apart) = counts(&request.facets, filters);
+        let page = PageOf {
+            sort: request.what.sort,
+            after: request
+                .after
+                .map(|after| Place::new(after.rank, after.product_id.as_uuid())),
+            limit: request.limit + 1,
         };
-        let collector = (
-            PageOf {
-                sort: request.what.sort,
-                after: request
-                    .after
-                    .map(|after| Place::new(after.rank, after.product_id.as_uuid())),
-                limit: request.limit + 1,
-            },
-            counts(CATEGORY, wanted.category && !alone.category),
-            counts(BRAND, wanted.brand && !alone.brand),
-        );
         let text = || text.map(QueryClone::box_clone);
         let query = self.filtered(text(), filters);
-        let (page, mut category, mut brand) = self
-            .searcher
-            .search_with_statistics_provider(&query, &collector, &self.statistics)
-            .map_err(EngineError::during("searching"))?;
-        let without = |column, filters: &Filters| {
+        let searching = EngineError::during("searching");
+        let (page, mut tallies) = if among.is_empty() {
+            let page = self
+                .searcher
+                .search_with_statistics_provider(&query, &page, &self.statistics);
+            (page.map_err(searching)?, BTreeMap::new())
+        } else {
+            let collector = (page, Counting { facets: &among });
             self.searcher
-                .search(&self.filtered(text(), filters), &CountsOf { column })
-                .map_err(EngineError::during("counting a facet"))
+                .search_with_statistics_provider(&query, &collector, &self.statistics)
+                .map_err(searching)?
         };
-        if alone.category {
-            let others = Filters {
-                category: None,
-                ..filters.clone()
-            };
-            category = Some(without(CATEGORY, &others)?);
+        for apart in apart {
+            let facets = [apart.facet];
+            let counted = self
+                .searcher
+                .search(
+                    &self.filtered(text(), &apart.filters),
+                    &Counting { facets: &facets },
+                )
+                .map_err(EngineError::during("counting a facet"))?;
+            for tally in counted.into_values() {
+                apart.merge(tally, &mut tallies);
+            }
         }
-        if alone.brand {
-            let others = Filters {
-                brand: None,
-                ..filters.clone()
-            };
-            brand = Some(without(BRAND, &others)?);
-        }
-        let facets = Facets {
-            category: category.map(most_frequent),
-            brand: brand.map(most_frequent),
-        };
-        Ok((page, facets))
+        Ok((page, FacetCounts::new(tallies)))
     }
 
     fn hit(&self, address: tantivy::DocAddress) -> Result<Hit, EngineError> {
@@ -183,6 +205,13 @@ impl<'a> Reading<'a> {
             let lowest = Term::from_field_u64(fields.rating, u64::from(rating));
             musts.push(between(Some(lowest), None));
         }
+        for (name, values) in &filters.attributes {
+            let any = values.iter().map(|value| {
+                let pair = attribute_value(name, value);
+                exactly(Term::from_field_text(fields.attributes, &pair))
+            });
+            musts.push(Box::new(BooleanQuery::union(any.collect())));
+        }
         let musts = musts
             .into_iter()
             .map(|query| -> Box<dyn Query> { Box::new(ConstScoreQuery::new(query, 0.0)) });
@@ -206,7 +235,7 @@ impl<'a> Reading<'a> {
         let mut suggestions: Vec<Suggestion> = self
             .brands(&words)?
             .into_iter()
-            .take(SUGGESTED_BRANDS_MAX.min(limit))
+            .take(limit)
             .map(|brand| Suggestion {
                 text: brand.value,
                 kind: SuggestionKind::Brand,
@@ -238,9 +267,15 @@ impl<'a> Reading<'a> {
         );
         let counts = self
             .searcher
-            .search(&query, &CountsOf { column: BRAND })
+            .search(
+                &query,
+                &Counting {
+                    facets: &[FacetName::Brand],
+                },
+            )
             .map_err(EngineError::during("suggesting brands"))?;
-        Ok(most_frequent(counts))
+        let brands = counts.into_values().next().unwrap_or_default();
+        Ok(most_frequent(brands, SUGGESTED_BRANDS_MAX))
     }
 
     fn titles(&self, words: &[Word]) -> Result<Vec<String>, EngineError> {

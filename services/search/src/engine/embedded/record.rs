@@ -134,7 +134,7 @@ fn add_listed(document: &mut TantivyDocument, fields: &Fields, product: &Product
         for slug in &product.category_path {
             document.add_text(texts.category, slug);
         }
-        for words in attribute_texts(product) {
+        for words in product.attribute_texts() {
             document.add_text(texts.attributes, words);
         }
         document.add_text(texts.description, &product.description);
@@ -144,6 +144,9 @@ fn add_listed(document: &mut TantivyDocument, fields: &Fields, product: &Product
     }
     if !product.brand.is_empty() {
         document.add_text(fields.brand, &product.brand);
+    }
+    for attribute in product.facet_attributes() {
+        document.add_text(fields.attributes, attribute);
     }
     for variant in &product.variants {
         document.add_text(fields.sku, variant.sku_id.to_string());
@@ -158,19 +161,4 @@ fn add_listed(document: &mut TantivyDocument, fields: &Fields, product: &Product
     let (high, low) = product.product_id.as_uuid().as_u64_pair();
     document.add_u64(fields.id_high, high);
     document.add_u64(fields.id_low, low);
-}
-
-/// "material: leather" is found by both words, "waterproof: true" by its name, "waterproof: false" by none.
-fn attribute_texts(product: &Product) -> Vec<&str> {
-    let attributes = product.attributes.iter();
-    let options = product.variants.iter().flat_map(|variant| &variant.options);
-    attributes
-        .chain(options)
-        .flat_map(|(name, value)| match value.as_str() {
-            "true" => [Some(name.as_str()), None],
-            "false" => [None, None],
-            value => [Some(name.as_str()), Some(value)],
-        })
-        .flatten()
-        .collect()
 }

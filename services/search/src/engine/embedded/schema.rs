@@ -1,28 +1,29 @@
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions,
 };
-use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, StopWordFilter,
-    TextAnalyzer, TextAnalyzerBuilder, Tokenizer, TokenizerManager,
-};
+use tantivy::tokenizer::TokenizerManager;
+
+use crate::engine::language::{plain_analyzer, stemmed_analyzer};
 
 /// Grows when the fields or the analysis change: an index of another version is left alone and a new one
 /// is filled from the topics.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = 2;
 
 /// Words as they are typed: lower case, without accents.
 pub(super) const PLAIN: &str = "plain";
 /// The same words, each cut to its English stem.
 pub(super) const STEMMED: &str = "stemmed";
 const RAW: &str = "raw";
-/// Longer words are no words.
-const WORD_BYTES_MAX: usize = 40;
 
 /// Names of the fields that are read as columns.
 pub(super) const CATEGORY: &str = "category";
 pub(super) const BRAND: &str = "brand";
 pub(super) const PRICE_MIN: &str = "price_min";
 pub(super) const RATING_RANK: &str = "rating_rank";
+pub(super) const PRICE: &str = "price";
+pub(super) const RATING: &str = "rating";
+pub(super) const IN_STOCK: &str = "in_stock";
+pub(super) const ATTRIBUTES: &str = "attributes";
 pub(super) const CREATED: &str = "created";
 pub(super) const ID_HIGH: &str = "id_high";
 pub(super) const ID_LOW: &str = "id_low";
@@ -42,6 +43,8 @@ pub(super) struct Fields {
     pub(super) plain: TextFields,
     pub(super) category: Field,
     pub(super) brand: Field,
+    /// Names and values in one, see [`crate::domain::attribute_value`].
+    pub(super) attributes: Field,
     /// The price of every variant.
     pub(super) price: Field,
     pub(super) price_min: Field,
@@ -67,8 +70,8 @@ pub(super) fn build() -> (Schema, Fields) {
     let mut schema = Schema::builder();
     let raw = indexed_by(RAW, IndexRecordOption::Basic, false);
     let raw_column = raw.clone().set_fast(RAW);
-    let text_fields = |schema: &mut tantivy::schema::SchemaBuilder, tokenizer: &str| {
-        let options = indexed_by(tokenizer, IndexRecordOption::WithFreqs, true);
+    let text_fields = |schema: &mut tantivy::schema::SchemaBuilder, tokenizer: &str, record| {
+        let options = indexed_by(tokenizer, record, true);
         let mut add = |name: &str| schema.add_text_field(&format!("{name}_{tokenizer}"), options.clone());
         TextFields {
             title: add("title"),
@@ -83,16 +86,17 @@ pub(super) fn build() -> (Schema, Fields) {
         body: schema.add_bytes_field("body", STORED),
         listed: schema.add_bool_field("listed", INDEXED),
         sku: schema.add_text_field("sku", raw),
-        stemmed: text_fields(&mut schema, STEMMED),
-        plain: text_fields(&mut schema, PLAIN),
+        stemmed: text_fields(&mut schema, STEMMED, IndexRecordOption::WithFreqsAndPositions),
+        plain: text_fields(&mut schema, PLAIN, IndexRecordOption::WithFreqs),
         category: schema.add_text_field(CATEGORY, raw_column.clone()),
-        brand: schema.add_text_field(BRAND, raw_column),
-        price: schema.add_i64_field("price", FAST),
+        brand: schema.add_text_field(BRAND, raw_column.clone()),
+        attributes: schema.add_text_field(ATTRIBUTES, raw_column),
+        price: schema.add_i64_field(PRICE, FAST),
         price_min: schema.add_i64_field(PRICE_MIN, FAST),
-        rating: schema.add_u64_field("rating", FAST),
+        rating: schema.add_u64_field(RATING, FAST),
         rating_rank: schema.add_i64_field(RATING_RANK, FAST),
         created: schema.add_i64_field(CREATED, FAST),
-        in_stock: schema.add_bool_field("in_stock", INDEXED),
+        in_stock: schema.add_bool_field(IN_STOCK, INDEXED | FAST),
         id_high: schema.add_u64_field(ID_HIGH, FAST),
         id_low: schema.add_u64_field(ID_LOW, FAST),
     };
@@ -106,30 +110,6 @@ fn indexed_by(tokenizer: &str, record: IndexRecordOption, fieldnorms: bool) -> T
             .set_index_option(record)
             .set_fieldnorms(fieldnorms),
     )
-}
-
-/// All analyzers cut a text into the same words, so that the n-th stem belongs to the n-th word.
-fn cut() -> TextAnalyzerBuilder<impl Tokenizer> {
-    TextAnalyzer::builder(SimpleTokenizer::default())
-        .filter(RemoveLongFilter::limit(WORD_BYTES_MAX))
-        .filter(LowerCaser)
-        .filter(AsciiFoldingFilter)
-}
-
-pub(super) fn plain_analyzer() -> TextAnalyzer {
-    cut().build()
-}
-
-pub(super) fn stemmed_analyzer() -> TextAnalyzer {
-    cut().filter(Stemmer::new(Language::English)).build()
-}
-
-/// Leaves out words such as "the".
-pub(super) fn telling_analyzer() -> TextAnalyzer {
-    match StopWordFilter::new(Language::English) {
-        Some(filter) => cut().filter(filter).build(),
-        None => plain_analyzer(),
-    }
 }
 
 pub(super) fn register_analyzers(manager: &TokenizerManager) {
