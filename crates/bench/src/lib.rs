@@ -13,6 +13,7 @@ pub mod meters;
 pub mod naive;
 pub mod probe;
 pub mod reference;
+pub mod relevance;
 pub mod report;
 pub mod stats;
 pub mod wire;

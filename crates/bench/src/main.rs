@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use ferrocart_bench::load::Shape;
 use ferrocart_bench::machine::Machine;
 use ferrocart_bench::report::Report;
-use ferrocart_bench::{checkout, inventory, reference};
+use ferrocart_bench::{checkout, inventory, reference, relevance};
 
 /// Measures the platform on this machine against references measured in the same run. It starts a private
 /// stack of release binaries with default settings, checks the promises after every load, and stops
@@ -56,6 +56,8 @@ enum Part {
     Moves,
     /// From a filled cart to a confirmed order
     Checkout,
+    /// How well judged queries are answered
+    Relevance,
 }
 
 impl Part {
@@ -70,7 +72,7 @@ impl Part {
             Self::Redis => &[Own::Redis],
             Self::Growth => &[Own::Growth],
             Self::Moves => &[Own::Moves],
-            Self::Checkout => &[],
+            Self::Checkout | Self::Relevance => &[],
         }
     }
 }
@@ -151,9 +153,15 @@ async fn run(args: Args) -> Result<()> {
             runs: args.runs,
             clients: 64,
             checkouts,
-            binaries,
+            binaries: binaries.clone(),
         };
         let (figures, notes) = checkout::run(options).await.context("checkout")?;
+        report.figures.extend(figures);
+        report.notes.extend(notes);
+    }
+    if all || args.only.contains(&Part::Relevance) {
+        eprintln!("relevance: judged queries over the sample catalog");
+        let (figures, notes) = relevance::run(binaries).await.context("relevance")?;
         report.figures.extend(figures);
         report.notes.extend(notes);
     }

@@ -13,7 +13,7 @@ pub(super) struct Guest {
 }
 
 /// Limits are for an address, so buyers have one each: 127.0.1.1 and on.
-pub(super) fn buyer(number: usize) -> Result<reqwest::Client> {
+pub(crate) fn buyer(number: usize) -> Result<reqwest::Client> {
     let number = u8::try_from(number % 250).context("an address")?;
     reqwest::Client::builder()
         .no_proxy()

@@ -16,7 +16,8 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::audit::{self, Books};
-use crate::checkout::buyer::{Guest, buyer, check_out, guest, post};
+pub(crate) use crate::checkout::buyer::buyer;
+use crate::checkout::buyer::{Guest, check_out, guest, post};
 use crate::meters::Meters;
 use crate::probe::{Limits, Probe};
 use crate::report::{Figure, grouped};
