@@ -12,6 +12,7 @@
 //! | `GET /v1/payment_intents` | `limit`, `starting_after`, `ending_before`, `created[gte]` … (all lists) |
 //! | `GET /v1/payment_intents/search` | `query=metadata['order_id']:'…' AND status:'…'`; at once, where Stripe takes a minute |
 //! | `POST /v1/payment_intents/{id}/confirm` | `payment_method`, `return_url`, `off_session` |
+//! | the same and `GET /v1/payment_intents/{id}` with the publishable key | `client_secret` as well: what Stripe.js does in the customer's browser |
 //! | `POST /v1/payment_intents/{id}/capture` | `amount_to_capture`: the rest of the authorization is released |
 //! | `POST /v1/payment_intents/{id}/cancel` | `cancellation_reason` |
 //! | `POST /v1/refunds` | `payment_intent` or `charge`, `amount`, `reason`, `metadata[..]` |
@@ -62,4 +63,4 @@ mod server;
 mod webhook;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use server::{Options, Running, Sandbox, WebhookOptions};
+pub use server::{Options, PUBLISHABLE_KEY, Running, Sandbox, WebhookOptions};

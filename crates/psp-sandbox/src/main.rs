@@ -26,6 +26,9 @@ struct Args {
     data_dir: PathBuf,
     #[arg(long, env = "PSP_API_KEY", hide_env_values = true)]
     api_key: String,
+    /// What browsers send; no secret
+    #[arg(long, env = "PSP_PUBLISHABLE_KEY", default_value = ferrocart_psp_sandbox::PUBLISHABLE_KEY)]
+    publishable_key: String,
     /// Where events are delivered; nowhere if not given
     #[arg(long, env = "PSP_WEBHOOK_URL")]
     webhook_url: Option<String>,
@@ -71,6 +74,7 @@ async fn main() -> anyhow::Result<()> {
         host: args.host,
         port: args.port,
         webhook: url.map(|url| WebhookOptions { url, secret }),
+        publishable_key: args.publishable_key,
         latency_ms: args.latency_ms,
         public_url: args.public_url,
         hold_seconds: args.hold_seconds,

@@ -20,6 +20,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// The sandbox's publishable key, unless it is given another one.
+pub const PUBLISHABLE_KEY: &str = "pk_test_sandbox";
 /// Stripe holds card authorizations for seven days.
 const HOLD_SECONDS: i64 = 7 * 24 * 60 * 60;
 const JOURNAL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
@@ -35,6 +37,8 @@ pub struct Options {
     pub port: u16,
     pub data_dir: PathBuf,
     pub api_key: String,
+    /// What browsers send; no secret.
+    pub publishable_key: String,
     pub webhook: Option<WebhookOptions>,
     /// Every answer waits this long.
     pub latency_ms: u64,
@@ -65,6 +69,7 @@ impl Options {
             port: 0,
             data_dir: data_dir.into(),
             api_key: api_key.into(),
+            publishable_key: PUBLISHABLE_KEY.to_owned(),
             webhook: None,
             latency_ms: 0,
             public_url: None,
@@ -78,6 +83,10 @@ impl Options {
 
     fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.api_key.is_empty(), "the API key is empty");
+        anyhow::ensure!(
+            self.publishable_key.starts_with("pk_") && self.publishable_key != self.api_key,
+            "the publishable key begins with pk_, and is not the API key"
+        );
         anyhow::ensure!(
             self.hold_seconds > 0,
             "authorizations must hold for at least a second"
@@ -126,6 +135,7 @@ impl Sandbox {
             faults: Faults::new(options.latency_ms),
             outbox: Arc::clone(&outbox),
             api_key: options.api_key,
+            publishable_key: options.publishable_key,
             stopping: stopping_seen,
             run: rand::random(),
             requests: AtomicU64::new(1),

@@ -17,7 +17,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 const LIMITED_TRIES_MAX: u32 = 5;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
-const SECRET_FIELDS: [&str; 3] = ["access_token", "refresh_token", "password"];
+const SECRET_FIELDS: [&str; 4] = ["access_token", "client_secret", "password", "refresh_token"];
 
 /// One exchange, for the report.
 #[derive(Debug, Clone, Serialize)]
@@ -217,6 +217,22 @@ impl Api {
 
     pub(crate) fn delete(&self, path: impl Into<String>) -> Request<'_> {
         self.request(Method::DELETE, path.into())
+    }
+
+    /// A form to somewhere else than the shop; answers the status.
+    pub(crate) async fn post_form(&self, url: &str, key: &str, form: String) -> Result<u16, Unmet> {
+        let request = self
+            .http
+            .post(url)
+            .bearer_auth(key)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .timeout(self.timeout)
+            .body(form);
+        let response = request
+            .send()
+            .await
+            .map_err(|error| Unmet::new(format!("an answer of the provider ({})", causes(&error))))?;
+        Ok(response.status().as_u16())
     }
 
     fn request(&self, method: Method, path: String) -> Request<'_> {

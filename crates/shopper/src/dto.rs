@@ -203,6 +203,13 @@ pub(crate) struct Hold {
     pub(crate) status: String,
 }
 
+/// No `Debug`: it is a secret.
+#[derive(Deserialize)]
+pub(crate) struct AtProvider {
+    pub(crate) client_secret: String,
+    pub(crate) publishable_key: String,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct OrderPayment {
     pub(crate) payment_id: Uuid,

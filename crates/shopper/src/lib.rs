@@ -32,6 +32,8 @@ pub struct Options {
     /// Where the gateway listens, without `/v1`.
     pub gateway_url: String,
     pub accounts: Accounts,
+    /// The payment provider's API, which the buyer's browser speaks to.
+    pub provider_url: String,
     /// Where the notification service leaves its e-mails.
     pub mail_dir: PathBuf,
     /// The longest that one request or one wait within a step may take.

@@ -20,6 +20,9 @@ use serde_json::json;
 struct Cli {
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     gateway_url: String,
+    /// The payment provider's API, which the buyer's browser speaks to.
+    #[arg(long, default_value = "http://127.0.0.1:8090")]
+    provider_url: String,
     /// The sample accounts: [{"role": "merchant", "email": "…", "password": "…"}, …]
     #[arg(long)]
     accounts: PathBuf,
@@ -56,6 +59,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let options = Options {
         gateway_url: cli.gateway_url.clone(),
+        provider_url: cli.provider_url.clone(),
         accounts: Accounts::read(&cli.accounts)?,
         mail_dir: cli.mail_dir.clone(),
         step_timeout: Duration::from_secs(cli.step_timeout_seconds),

@@ -84,6 +84,7 @@ steps! {
     CancelOrder, Trouble, "cancel an order";
     GuestCheckout, Trouble, "check out as a guest";
     OrderHold, Trouble, "hold a unit and order it";
+    PayAtProvider, Trouble, "order now, pay at the provider";
     CancelMails, Trouble, "e-mails of the cancelled order";
     NoToken, Refusals, "no token, a forged token";
     OthersOrder, Refusals, "another customer's order";

@@ -12,6 +12,9 @@ use crate::ports::PortPlan;
 use crate::process::Launch;
 use crate::tools;
 
+/// The sandbox provider's; it is no secret.
+const PSP_PUBLISHABLE_KEY: &str = "pk_test_sandbox";
+
 /// What a service's settings are made of.
 pub(crate) struct Surroundings<'a> {
     pub(crate) layout: &'a Layout,
@@ -72,6 +75,7 @@ impl Surroundings<'_> {
                 ("PSP_URL", self.url(Component::PspSandbox)),
                 ("PSP_API_KEY", self.secrets.psp_api_key.clone()),
                 ("PSP_WEBHOOK_SECRET", self.secrets.psp_webhook_secret.clone()),
+                ("PSP_PUBLISHABLE_KEY", PSP_PUBLISHABLE_KEY.to_owned()),
             ],
             Service::Search => vec![("INDEX_DIR", path_text(&self.layout.search_index()))],
             Service::Notification => vec![
@@ -108,6 +112,7 @@ impl Surroundings<'_> {
             ("--port", port.to_string()),
             ("--data-dir", path_text(&self.layout.psp())),
             ("--webhook-url", webhook),
+            ("--publishable-key", PSP_PUBLISHABLE_KEY.to_owned()),
         ];
         let mut env = inherited();
         // Not as arguments, which everybody on the machine can list.

@@ -53,6 +53,7 @@ pub struct PspSettings {
     pub psp_url: String,
     pub psp_api_key: SecretString,
     pub psp_webhook_secret: SecretString,
+    pub psp_publishable_key: String,
     pub psp_return_url: String,
     pub psp_timeout_ms: u64,
     pub psp_resolve_timeout_ms: u64,
@@ -90,6 +91,10 @@ impl PspSettings {
 /// Refuses values that make no sense.
 pub fn validate(settings: &Settings) -> Result<(), ConfigError> {
     let (psp, reconciliation) = (&settings.psp, &settings.reconciliation);
+    // A secret key there would be shown to every customer.
+    if !psp.psp_publishable_key.is_empty() && !psp.psp_publishable_key.starts_with("pk_") {
+        return Err(ConfigError::rejected("psp_publishable_key", "pk_… is expected"));
+    }
     // An empty secret would let anybody sign.
     for (key, secret) in [
         ("psp_api_key", &psp.psp_api_key),

@@ -29,6 +29,8 @@ pub enum PaymentError {
     Refused { code: String },
     #[error("a payment that is {from} cannot be {action}")]
     InvalidTransition { from: Status, action: &'static str },
+    #[error("the payment is {0}, and does not wait for its customer")]
+    NotConfirmable(Status),
     #[error("{asked_minor} is not between 1 and the {at_most_minor} that can be {action}")]
     OutOfBounds {
         action: &'static str,
@@ -117,6 +119,9 @@ impl PaymentError {
             .with("provider_code", code),
             Self::InvalidTransition { from, .. } => {
                 Problem::conflict("INVALID_TRANSITION", self.to_string()).with("payment_status", from)
+            }
+            Self::NotConfirmable(status) => {
+                Problem::conflict("PAYMENT_NOT_CONFIRMABLE", self.to_string()).with("payment_status", status)
             }
             Self::OutOfBounds { action, .. } if *action == "refunded" => {
                 Problem::conflict("REFUND_EXCEEDS_CAPTURED", self.to_string()).field("amount", self)

@@ -11,6 +11,7 @@ use crate::routes;
     ),
     paths(
         routes::get::get_payment,
+        routes::client_secret::client_secret,
         routes::webhook::webhook,
         routes::reconciliation::report,
         routes::reconciliation::start,

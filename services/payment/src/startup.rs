@@ -85,6 +85,7 @@ impl Application {
             publisher: Publisher::new(NAME, Arc::clone(&clock), Arc::clone(&ids)),
             relay: relay.handle(),
             patience: settings.psp.patience(),
+            publishable_key: Some(settings.psp.psp_publishable_key.clone()).filter(|key| !key.is_empty()),
             to_recover: Notify::new(),
             to_reconcile: Notify::new(),
             pool,

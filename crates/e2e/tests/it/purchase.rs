@@ -7,7 +7,7 @@ use ferrocart_contracts::v1::{
 use ferrocart_contracts::{Event, Topic};
 use ferrocart_kafka_kit::KafkaSettings;
 use ferrocart_shopper::{Accounts, Options, QUERY_DEFAULT, Silent, Step};
-use ferrocart_stack::{Service, Stack};
+use ferrocart_stack::{Component, Service, Stack};
 use ferrocart_test_kit::EventLog;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ async fn a_purchase_from_search_to_e_mail() {
     stack.load_sample_catalog(PRODUCTS).await.unwrap();
     let options = Options {
         gateway_url: stack.url(Service::Gateway),
+        provider_url: stack.url(Component::PspSandbox),
         accounts: Accounts::read(&stack.accounts_file()).unwrap(),
         mail_dir: stack.mail_dir(),
         step_timeout: Duration::from_secs(30),

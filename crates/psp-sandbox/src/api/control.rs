@@ -24,14 +24,14 @@ fn state(app: &App) -> HttpResponse {
 }
 
 pub(crate) async fn faults(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    match app.authenticate(request.headers()) {
+    match app.authenticate_shop(request.headers()) {
         Ok(()) => state(&app),
         Err(error) => problem(&error),
     }
 }
 
 pub(crate) async fn change_faults(request: HttpRequest, body: Bytes, app: web::Data<App>) -> HttpResponse {
-    let changed = app.authenticate(request.headers()).and_then(|()| {
+    let changed = app.authenticate_shop(request.headers()).and_then(|()| {
         let change: Change = serde_json::from_slice(&body)
             .map_err(|error| ApiError::malformed(&format!("Not a change of faults: {error}")))?;
         app.faults.change(&change)
@@ -53,7 +53,7 @@ struct Tamper {
 }
 
 pub(crate) async fn tamper(request: HttpRequest, body: Bytes, app: web::Data<App>) -> HttpResponse {
-    let tampered = app.authenticate(request.headers()).and_then(|()| {
+    let tampered = app.authenticate_shop(request.headers()).and_then(|()| {
         let Tamper { intent, with } = serde_json::from_slice(&body)
             .map_err(|error| ApiError::malformed(&format!("Not a tampering: {error}")))?;
         app.ledger
@@ -78,7 +78,7 @@ enum Cursor {
 /// All intents, charges and refunds, one object a line, behind a line with their numbers. Every
 /// object is consistent in itself; the whole is, if nothing is written meanwhile.
 pub(crate) async fn ledger(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    if let Err(error) = app.authenticate(request.headers()) {
+    if let Err(error) = app.authenticate_shop(request.headers()) {
         return problem(&error);
     }
     let ledger = Arc::clone(&app.ledger);

@@ -49,6 +49,15 @@ impl ApiError {
         Self::new(401, "invalid_request_error", None, message)
     }
 
+    pub(crate) fn secret_key_required() -> Self {
+        Self::new(
+            403,
+            "invalid_request_error",
+            Some("secret_key_required"),
+            "This API call cannot be made with a publishable API key. Please use a secret API key.",
+        )
+    }
+
     pub(crate) fn unknown_route(method: &str, path: &str) -> Self {
         Self::new(
             404,

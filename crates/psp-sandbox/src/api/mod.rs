@@ -4,6 +4,7 @@ pub(crate) mod call;
 pub(crate) mod control;
 pub(crate) mod error;
 pub(crate) mod form;
+pub(crate) mod publishable;
 pub(crate) mod read;
 pub(crate) mod stripe;
 pub(crate) mod three_ds;
@@ -30,11 +31,21 @@ pub(crate) struct App {
     pub(crate) faults: Faults,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) api_key: String,
+    pub(crate) publishable_key: String,
     /// Tells requests that are held up that the process ends.
     pub(crate) stopping: watch::Receiver<bool>,
     /// Part of every request id, so that they differ from run to run.
     pub(crate) run: u32,
     pub(crate) requests: AtomicU64,
+}
+
+/// Whose key a request bears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// The secret key's owner may do everything.
+    Shop,
+    /// The publishable key is everybody's; what it may do the client secret of an intent tells.
+    Customer,
 }
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
@@ -56,7 +67,7 @@ impl App {
     }
 
     /// Bearer, or Basic with the key as the user, as Stripe takes both.
-    fn authenticate(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn authenticate(&self, headers: &HeaderMap) -> Result<Who, ApiError> {
         let Some(given) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
             return Err(ApiError::unauthorized(
                 "You did not provide an API key. Send it as `Authorization: Bearer YOUR_SECRET_KEY`.",
@@ -68,8 +79,16 @@ impl App {
             _ => None,
         };
         match key {
-            Some(key) if bool::from(key.as_bytes().ct_eq(self.api_key.as_bytes())) => Ok(()),
+            Some(key) if bool::from(key.as_bytes().ct_eq(self.api_key.as_bytes())) => Ok(Who::Shop),
+            Some(key) if key == self.publishable_key => Ok(Who::Customer),
             _ => Err(ApiError::unauthorized("Invalid API Key provided.")),
+        }
+    }
+
+    fn authenticate_shop(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        match self.authenticate(headers)? {
+            Who::Shop => Ok(()),
+            Who::Customer => Err(ApiError::secret_key_required()),
         }
     }
 

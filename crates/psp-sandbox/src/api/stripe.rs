@@ -3,7 +3,7 @@
 use super::call::{Call, Read, Write};
 use super::error::ApiError;
 use super::form::Form;
-use super::{App, hang_up, problem, read};
+use super::{App, Who, hang_up, problem, publishable, read};
 use crate::ledger::draft::Manner;
 use crate::ledger::{Begun, Executed, Key};
 use actix_web::http::StatusCode;
@@ -98,7 +98,7 @@ async fn answer(
     let Some(path) = request.path().strip_prefix("/v1/") else {
         return Err(ApiError::unknown_route(method, request.path()));
     };
-    app.authenticate(request.headers())?;
+    let who = app.authenticate(request.headers())?;
     let body = body.map_err(|_| ApiError::malformed("The request's body could not be read."))?;
     let fate = app.faults.meet(method == "POST");
     let passed = tokio::select! {
@@ -112,15 +112,25 @@ async fn answer(
         app.hold(fate.latency).await;
         return Err(ApiError::injected(status));
     }
-    let form = Form::parse(request.query_string(), &body)?;
+    let mut form = Form::parse(request.query_string(), &body)?;
     let key = key(request, &form)?;
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    if who == Who::Customer {
+        publishable::permit(app.ledger.viewer(), method, &segments, &mut form)?;
+    }
     let (call, expand) = Call::parse(method, &segments, form)?;
     let served = match call {
         Call::Read(read) => answer_read(app, read, expand, fate.latency).await?,
         Call::Write(write) => answer_write(app, (write, key, expand), id, fate.latency).await?,
     };
-    Ok(if fate.drop_answer { Served::HangUp } else { served })
+    Ok(match served {
+        _ if fate.drop_answer => Served::HangUp,
+        Served::Reply(reply) if who == Who::Customer => Served::Reply(Reply {
+            body: publishable::trim(&reply.body)?,
+            ..reply
+        }),
+        served => served,
+    })
 }
 
 /// The idempotency key of a POST, with the hash of the endpoint and its parameters.

@@ -18,7 +18,7 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
-    fn client_secret(&self, id: &str) -> String {
+    pub(crate) fn client_secret(&self, id: &str) -> String {
         let digest = Sha256::new()
             .chain_update(self.salt)
             .chain_update("client_secret")

@@ -4,6 +4,7 @@
     reason = "the helpers of tests fail by panicking, as the tests do"
 )]
 
+mod browser;
 mod client;
 mod durability;
 mod idempotency;

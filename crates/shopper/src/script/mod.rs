@@ -5,6 +5,7 @@ mod browse;
 mod buy;
 mod fulfil;
 mod mails;
+mod provider;
 mod refusals;
 mod trouble;
 

@@ -4,6 +4,7 @@ use uuid::Uuid;
 use super::arrive::People;
 use super::browse::Goods;
 use super::mails::exactly_once;
+use super::provider::pay_there;
 use super::{Outcome, Script, Told};
 use crate::dto::{CartStatus, Hold, Items, Order, OrderStatus, Product, Stock, Variant};
 use crate::mail::MailKind;
@@ -49,6 +50,12 @@ pub(super) async fn chapter(
         .await?;
     script
         .step(Step::OrderHold, order_hold(shop, &second, &goods.plenty))
+        .await?;
+    script
+        .step(
+            Step::PayAtProvider,
+            pay_there(shop, &second, &people.session, &goods.plenty),
+        )
         .await?;
     script
         .step(

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use ferrocart_stack::{Components, PortPlan, Ports, Service, Stack};
+use ferrocart_stack::{Component, Components, PortPlan, Ports, Service, Stack};
 
 use super::{Up, report, screen, variables};
 
@@ -81,6 +81,8 @@ pub(crate) async fn demo(demo: Demo) -> Result<ExitCode> {
     command
         .arg("--gateway-url")
         .arg(stack.url(Service::Gateway))
+        .arg("--provider-url")
+        .arg(stack.url(Component::PspSandbox))
         .arg("--accounts")
         .arg(stack.accounts_file())
         .arg("--mail-dir")

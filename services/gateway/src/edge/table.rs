@@ -339,6 +339,7 @@ pub(crate) static RULES: &[Rule] = &[
     // Payment.
     post("/v1/payments/webhook", Payment, Who::Unchecked).class(Class::Webhook),
     get("/v1/payments/{payment_id}", Payment, LoggedIn),
+    get("/v1/payments/{payment_id}/client-secret", Payment, CUSTOMER),
     get("/v1/admin/payments/reconciliation", Payment, SUPPORT),
     post("/v1/admin/payments/reconciliation", Payment, ADMIN),
     // Notification.

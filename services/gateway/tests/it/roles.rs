@@ -104,6 +104,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/waitlist/{id}", CUSTOMER),
     ("POST", "/v1/payments/webhook", ANYONE),
     ("GET", "/v1/payments/{id}", LOGGED_IN),
+    ("GET", "/v1/payments/{id}/client-secret", CUSTOMER),
     ("GET", "/v1/notifications", LOGGED_IN),
     ("GET", "/v1/notifications/preferences", LOGGED_IN),
     ("PUT", "/v1/notifications/preferences", LOGGED_IN),

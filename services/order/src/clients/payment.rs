@@ -31,23 +31,24 @@ impl PaymentClient {
         Self { http }
     }
 
+    /// Without a method the customer is to pay at the provider.
     pub(crate) async fn authorize(
         &self,
         order: OrderId,
         customer: UserId,
         amount: Money,
-        payment_method: &str,
+        payment_method: Option<&str>,
     ) -> Result<PaymentView, CallError> {
-        let body = serde_json::json!({
-            "order_id": order, "customer_id": customer, "amount": amount, "payment_method": payment_method,
-        });
-        self.http
-            .post_once(
-                "/internal/v1/payments",
-                &format!("order:{order}:authorize"),
-                &body,
-            )
-            .await
+        let mut body = serde_json::json!({ "order_id": order, "customer_id": customer, "amount": amount });
+        // A method that is named later is a request of its own.
+        let key = match payment_method {
+            Some(method) => {
+                body["payment_method"] = method.into();
+                format!("order:{order}:authorize")
+            }
+            None => format!("order:{order}:open"),
+        };
+        self.http.post_once("/internal/v1/payments", &key, &body).await
     }
 
     /// The payment of an order, `None` when there is none.

@@ -23,7 +23,8 @@ pub(crate) struct PlaceOrder {
     #[garde(skip)]
     #[schema(format = "uuid")]
     hold_id: String,
-    /// The payment provider's token of a payment method; never a card number. Left away, the order waits for
+    /// The payment provider's token of a payment method; never a card number. Left away, the order waits to be
+    /// paid: at the provider, with `GET /v1/payments/{payment_id}/client-secret`, or by
     /// `PUT /v1/orders/{order_id}/payment`.
     #[garde(inner(custom(optional_token)))]
     #[schema(example = "pm_card_visa", min_length = 1, max_length = 200)]

@@ -210,16 +210,39 @@ impl Performer<'_> {
         };
         let report = match payload.payment_method.as_deref() {
             Some(method) => self.ask_payment(method).await,
-            None if payload.pays_later => Report {
-                detail: Some("the order is to be paid later".to_owned()),
-                ..Report::of(Outcome::Waiting)
-            },
+            None if payload.pays_later => self.await_payment().await,
             None => return Err(SagaError::Missing("payment method")),
         };
         Ok(Report {
             reserved_until: kept,
             ..report
         })
+    }
+
+    /// The customer pays at the provider, or names a method here. While that takes its time nothing is lost by
+    /// payment or the provider being away: they are asked again.
+    async fn await_payment(&self) -> Report {
+        let (payment, order) = (&self.clients.payment, self.order);
+        let asked = match order.payment {
+            Some(_) => payment.of_order(order.id).await.transpose(),
+            None => None,
+        };
+        let asked = match asked {
+            Some(asked) => asked,
+            None => {
+                payment
+                    .authorize(order.id, order.customer_id, order.total, None)
+                    .await
+            }
+        };
+        match asked {
+            Ok(view) => authorization(&view),
+            Err(error) if is_definite(&error) => Report::failed(&error, Refusal::Other),
+            Err(error) => Report {
+                detail: Some(error.to_string()),
+                ..Report::of(Outcome::Waiting)
+            },
+        }
     }
 
     async fn ask_payment(&self, method: &str) -> Report {
@@ -235,7 +258,7 @@ impl Performer<'_> {
             }
         }
         let answer = payment
-            .authorize(order.id, order.customer_id, order.total, method)
+            .authorize(order.id, order.customer_id, order.total, Some(method))
             .await;
         match answer {
             Ok(view) => authorization(&view),

@@ -295,7 +295,7 @@ impl StepRecord {
             payload.refusal.get_or_insert_with(|| refused.clone());
         }
         payload.reserved_until = self.report.reserved_until.or(payload.reserved_until);
-        // Without a method payment was not asked yet.
+        // A method that is named later is still to be told.
         payload.waiting |= self.report.outcome == Outcome::Waiting && payload.payment_method.is_some();
     }
 

@@ -180,6 +180,10 @@ async fn an_order_without_a_payment_method_waits_and_is_paid_later() {
     let placed = buyer.redeem("key", &hold, None).await.expect(202);
     let id = id_of(&placed);
     assert_eq!(placed.json["status"], "PAYMENT_PENDING");
+    assert_eq!(
+        placed.json["payment"]["status"], "PENDING",
+        "it can be paid at the provider"
+    );
     let again = buyer.redeem("key", &hold, None).await.expect(202);
     assert_eq!(id_of(&again), id);
     stranger
@@ -210,6 +214,88 @@ async fn an_order_without_a_payment_method_waits_and_is_paid_later() {
     assert_eq!(shop.world.available(sku), 10);
 }
 
+/// Lets sagas that wait look now: their next look is long away.
+async fn look_now(shop: &Shop) {
+    sqlx::query("UPDATE sagas SET next_attempt_at = now() WHERE state <> 'DONE'")
+        .execute(&shop.pool)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_paid_at_the_provider_is_confirmed() {
+    let shop = Shop::open().await;
+    let buyer = shop.customer();
+    let (sku, hold) = shop.hold(&buyer);
+    let id = id_of(&buyer.redeem("key", &hold, None).await.expect(202));
+    shop.world.lock().payments.get_mut(&id).unwrap().1 = "AUTHORIZED";
+    eventually("the order is confirmed", || async {
+        look_now(&shop).await;
+        (buyer.order(&id).await["status"] == "CONFIRMED").then_some(())
+    })
+    .await;
+    assert_eq!(shop.world.reservation(&id), Some("CONFIRMED"));
+    assert_eq!(shop.world.available(sku), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_waits_for_its_payment_while_payment_is_away() {
+    let shop = Shop::open().await;
+    let buyer = shop.customer();
+    let (_, hold) = shop.hold(&buyer);
+    shop.world.fail_always("authorize", Fault::Error);
+    let id = id_of(&buyer.redeem("key", &hold, None).await.expect(202));
+    let tried = shop.world.count("authorize");
+    // More often than the tries of a step that is not waited for.
+    eventually("payment is asked again and again", || async {
+        look_now(&shop).await;
+        (shop.world.count("authorize") > tried + 6).then_some(())
+    })
+    .await;
+    assert_eq!(buyer.order(&id).await["status"], "PAYMENT_PENDING");
+    shop.world.heal();
+    eventually("there is a payment", || async {
+        look_now(&shop).await;
+        (buyer.order(&id).await["payment"]["status"] == "PENDING").then_some(())
+    })
+    .await;
+    let paid = buyer.pay(&id, "pm_card_visa").await.expect(200);
+    assert_eq!(paid.json["status"], "CONFIRMED");
+}
+
+/// The buyer's payment, their wish to cancel and the end of the time come at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn payment_cancel_and_expiry_at_once_end_in_one_of_two_whole_states() {
+    let shop = Shop::open().await;
+    for _ in 0..10 {
+        let buyer = shop.customer();
+        let (sku, hold) = shop.hold(&buyer);
+        let id = id_of(&buyer.redeem(&fresh().to_string(), &hold, None).await.expect(202));
+        let pay = async {
+            if let Some(payment) = shop.world.lock().payments.get_mut(&id)
+                && payment.1 == "PENDING"
+            {
+                payment.1 = "AUTHORIZED";
+            }
+            look_now(&shop).await;
+        };
+        let path = format!("/v1/orders/{id}/cancel");
+        let cancel = buyer.api.put(&path, json!({}));
+        let expire = async { shop.world.lock().release(&id) };
+        tokio::join!(pay, cancel, expire);
+        let order = eventually("the order ends", || async {
+            look_now(&shop).await;
+            let order = buyer.order(&id).await;
+            matches!(order["status"].as_str(), Some("CONFIRMED" | "CANCELLED")).then_some(order)
+        })
+        .await;
+        assert_eq!(order["status"], "CANCELLED", "its units were gone");
+        assert_eq!(shop.world.payment(&id), Some("VOIDED"));
+        assert_eq!(shop.world.available(sku), 10);
+        assert_eq!(shop.world.money_moves(&id, "capture"), 0);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_paid_in_time_is_cancelled_and_its_units_are_back() {
     let shop = Shop::open_with(|settings| settings.saga.payment_later_seconds_max = 1).await;
@@ -218,10 +304,7 @@ async fn what_is_not_paid_in_time_is_cancelled_and_its_units_are_back() {
     let id = id_of(&buyer.redeem("key", &hold, None).await.expect(202));
     // Its next look is long away: let it be now.
     eventually("the order is cancelled", || async {
-        sqlx::query("UPDATE sagas SET next_attempt_at = now() WHERE state <> 'DONE'")
-            .execute(&shop.pool)
-            .await
-            .unwrap();
+        look_now(&shop).await;
         (buyer.order(&id).await["status"] == "CANCELLED").then_some(())
     })
     .await;
@@ -249,10 +332,7 @@ async fn units_are_kept_while_a_payment_is_waited_for_and_lost_ones_end_the_orde
     assert!(seen >= 2, "redeemed and kept");
     shop.world.lock().release(&hold);
     eventually("the order is cancelled", || async {
-        sqlx::query("UPDATE sagas SET next_attempt_at = now() WHERE state <> 'DONE'")
-            .execute(&shop.pool)
-            .await
-            .unwrap();
+        look_now(&shop).await;
         (buyer.order(&id).await["status"] == "CANCELLED").then_some(())
     })
     .await;

@@ -382,13 +382,19 @@ impl State {
     fn authorize(&mut self, body: &Value) -> HttpResponse {
         let order = body["order_id"].as_str().unwrap();
         if !self.payments.contains_key(order) {
-            let status = match body["payment_method"].as_str().unwrap() {
+            // Until its method is named, or its customer has paid at the provider.
+            self.payments.insert(order.to_owned(), (fresh(), "PENDING"));
+        }
+        if self.payments[order].1 == "PENDING"
+            && let Some(method) = body["payment_method"].as_str()
+        {
+            let status = match method {
                 "pm_declined" => "DECLINED",
                 "pm_3ds" => "REQUIRES_ACTION",
                 _ => "AUTHORIZED",
             };
             self.moved(order, "authorize");
-            self.payments.insert(order.to_owned(), (fresh(), status));
+            self.payments.get_mut(order).unwrap().1 = status;
         }
         let (id, status) = self.payments[order];
         match status {
@@ -420,7 +426,7 @@ impl State {
                 self.payments.insert(order.to_owned(), (fresh(), "VOIDED"));
                 return HttpResponse::Ok().json(json!({ "order_id": order, "status": "VOIDED" }));
             }
-            ("void", Some("AUTHORIZED" | "REQUIRES_ACTION")) => "VOIDED",
+            ("void", Some("AUTHORIZED" | "REQUIRES_ACTION" | "PENDING")) => "VOIDED",
             ("capture", Some("AUTHORIZED")) => "CAPTURED",
             ("refund", Some("CAPTURED")) => "REFUNDED",
             ("void", Some(same @ ("VOIDED" | "DECLINED")))

@@ -24,7 +24,14 @@ impl Payments {
             .changes(&before, intent, seen)
             .inspect_err(|_| count_divergence())?;
         let Some(last) = changes.last() else {
-            return Ok(before);
+            return match intent {
+                Some(intent) if before.intent.is_none() => {
+                    payments::note_intent(conn, id, &intent.id).await?;
+                    let intent = Some(intent.id.clone());
+                    Ok(Payment { intent, ..before })
+                }
+                _ => Ok(before),
+            };
         };
         let after = last.payment.clone();
         payments::update(conn, &before, &after).await?;
@@ -67,10 +74,26 @@ impl Payments {
         if payment.state.captured_minor() > 0 {
             operations::finish_reached(conn, id, OperationKind::Capture, now).await?;
         }
+        self.note_let_go(conn, &payment, &intent.seen).await?;
         if payment.status() == Status::Voided {
             operations::finish_reached(conn, id, OperationKind::Void, now).await?;
         }
         Ok(payment)
+    }
+}
+
+impl Payments {
+    /// Whoever has its client secret can confirm a declined intent again, until it is cancelled.
+    pub(super) async fn note_let_go(
+        &self,
+        conn: &mut PgConnection,
+        payment: &Payment,
+        seen: &Seen,
+    ) -> Result<(), PaymentError> {
+        if payment.status() == Status::Declined && matches!(seen, Seen::Cancelled { .. }) {
+            payments::note_let_go(conn, payment.id, self.clock.now()).await?;
+        }
+        Ok(())
     }
 }
 

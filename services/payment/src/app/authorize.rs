@@ -13,7 +13,9 @@ use crate::store::payments::{self, By};
 use crate::store::slots::{self, Slot};
 
 impl Payments {
-    /// Holds the order's amount on the customer's card; once for an order, however often it is asked.
+    /// Holds the order's amount on the customer's card; once for an order, however often it is asked. Without a
+    /// method the provider's intent is made, which the customer confirms there; a method may still be named
+    /// later, once.
     pub async fn authorize(self: &Arc<Self>, terms: Terms, key: &RequestKey) -> Result<Reply, PaymentError> {
         if let Some(retry_after) = self.provider.closed_for()
             && self.find(By::Order(terms.order_id)).await?.is_none()
@@ -52,7 +54,11 @@ impl Payments {
     }
 
     fn authorization(&self, payment: &Payment, now: Timestamp) -> OpenOperation {
-        let provider_key = format!("order:{}:authorize", payment.terms.order_id);
+        let verb = match payment.intent {
+            Some(_) => "confirm",
+            None => "authorize",
+        };
+        let provider_key = format!("order:{}:{verb}", payment.terms.order_id);
         OpenOperation::first(
             self.ids.next(),
             payment.id,
@@ -74,10 +80,10 @@ impl Payments {
         if slots::find(conn, terms.order_id).await? == Some(Slot::Tombstone) {
             return Err(given_up());
         }
-        let payment = payments::lock(conn, By::Order(terms.order_id))
+        let mut payment = payments::lock(conn, By::Order(terms.order_id))
             .await?
             .ok_or(PaymentError::NotFound)?;
-        if payment.terms != *terms {
+        if !payment.terms.fit(terms) {
             return Err(PaymentError::OtherTerms);
         }
         if payment.status() != Status::Pending {
@@ -89,7 +95,15 @@ impl Payments {
         if payment.void_requested {
             return Err(given_up());
         }
-        // Recorded before, but the provider was never asked.
+        match (&payment.terms.method, &terms.method) {
+            (None, Some(method)) => {
+                payments::pay_with(conn, payment.id, method).await?;
+                payment.terms.method = Some(method.clone());
+            }
+            _ if payment.waits_for_customer() => return Ok(Begun::Done(payment)),
+            _ => {}
+        }
+        // Recorded before, but the provider was never asked; or asked without the method.
         let again = self.authorization(&payment, now);
         operations::start(conn, &again, self.lease(now)).await?;
         Ok(Begun::Drive(again, payment))
@@ -98,10 +112,13 @@ impl Payments {
 
 /// The answer to an authorization, from where the payment stands.
 fn held(payment: Payment) -> Result<Payment, PaymentError> {
-    if payment.void_requested {
-        return Err(given_up());
+    match &payment.state {
+        State::Declined { .. } | State::Failed { .. } => {}
+        _ if payment.void_requested => return Err(given_up()),
+        _ => {}
     }
     match &payment.state {
+        State::Pending if payment.waits_for_customer() => Ok(payment),
         State::RequiresAction { .. }
         | State::Authorized { .. }
         | State::Captured { .. }

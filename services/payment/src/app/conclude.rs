@@ -118,6 +118,7 @@ impl Payments {
         let payment = self
             .apply(conn, operation.payment_id, intent.as_ref(), &seen)
             .await?;
+        self.note_let_go(conn, &payment, &seen).await?;
         let refused = refused.filter(|_| !reached(operation.kind, &payment));
         let state = end_of(refused.as_deref());
         // Ended by somebody else meanwhile: the payment is what it is either way.
@@ -171,7 +172,7 @@ fn reached(kind: OperationKind, payment: &Payment) -> bool {
             matches!(payment.status(), Status::Authorized | Status::RequiresAction)
         }
         OperationKind::Capture => payment.state.captured_minor() > 0,
-        OperationKind::Void => payment.status() == Status::Voided,
+        OperationKind::Void => matches!(payment.status(), Status::Voided | Status::Declined),
         OperationKind::Refund => false,
     }
 }

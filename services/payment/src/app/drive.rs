@@ -224,7 +224,7 @@ impl Payments {
                 }),
             };
         }
-        let asked = match self.provider.authorize(payment, &operation.provider_key).await {
+        let asked = match self.authorize_or_confirm(operation, payment).await {
             // Made under other settings, or a key that answers errors for ever: read back what there is.
             Err(error @ (ProviderError::KeyConflict | ProviderError::Unknown { .. }))
                 if operation.attempt > 1 || error == ProviderError::KeyConflict =>
@@ -237,13 +237,43 @@ impl Payments {
             Intent {
                 seen: Seen::Undecided,
                 ..
-            } => Err(ProviderError::Unknown {
+            } if payment.terms.method.is_some() => Err(ProviderError::Unknown {
                 reason: "the provider has not decided yet".to_owned(),
             }),
             intent => Ok(Answer {
                 intent,
                 refused: None,
             }),
+        }
+    }
+
+    /// Confirms the intent that was made without a method, if there is one.
+    async fn authorize_or_confirm(
+        &self,
+        operation: &OpenOperation,
+        payment: &Payment,
+    ) -> Result<Intent, ProviderError> {
+        let key = operation.provider_key.as_str();
+        let Some(id) = &payment.intent else {
+            return self.provider.authorize(payment, key).await;
+        };
+        match self.provider.confirm(id, payment, key).await {
+            // The customer may have confirmed it meanwhile; where not, the method that was named is no good.
+            Err(ProviderError::Refused { code }) => match self.look(id, None).await?.intent {
+                Intent {
+                    id,
+                    payment_id,
+                    amount,
+                    seen: Seen::Undecided,
+                } => Ok(Intent {
+                    id,
+                    payment_id,
+                    amount,
+                    seen: Seen::Declined { code },
+                }),
+                intent => Ok(intent),
+            },
+            asked => asked,
         }
     }
 

@@ -23,10 +23,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use ferrocart_config::SecretString;
 use ferrocart_kafka_kit::RelayHandle;
 use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey};
 use ferrocart_pg_kit::outbox::Publisher;
-use ferrocart_types::{SharedClock, SharedIds, Timestamp};
+use ferrocart_types::{PaymentId, SharedClock, SharedIds, Timestamp, UserId};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -64,6 +65,8 @@ pub struct Payments {
     pub clock: SharedClock,
     pub ids: SharedIds,
     pub patience: Patience,
+    /// The shop's public key at the provider, for its customers' browsers.
+    pub publishable_key: Option<String>,
     /// Wakes the recovery worker.
     pub to_recover: Notify,
     /// Wakes the reconciliation.
@@ -112,6 +115,29 @@ impl Payments {
     pub async fn find(&self, by: By<'_>) -> Result<Option<Payment>, PaymentError> {
         let mut conn = self.pool.acquire().await?;
         Ok(payments::find(&mut conn, by).await?)
+    }
+
+    /// What the customer confirms the payment with. The provider keeps it; nothing here does.
+    pub async fn client_secret(
+        &self,
+        payment: PaymentId,
+        customer: UserId,
+    ) -> Result<SecretString, PaymentError> {
+        let payment = self
+            .find(By::Id(payment))
+            .await?
+            .filter(|payment| payment.terms.customer_id == customer)
+            .ok_or(PaymentError::NotFound)?;
+        match &payment.intent {
+            Some(intent)
+                if payment.waits_for_customer()
+                    && payment.terms.method.is_none()
+                    && !payment.void_requested =>
+            {
+                Ok(self.provider.client_secret(intent).await?)
+            }
+            _ => Err(PaymentError::NotConfirmable(payment.status())),
+        }
     }
 
     fn lease(&self, now: Timestamp) -> Timestamp {

@@ -87,7 +87,7 @@ impl Payments {
         if let Some(open) = operations::open_of(conn, payment.id).await? {
             return Ok(Begun::Wait(open.id));
         }
-        if payment.status() == Status::Pending {
+        if payment.status() == Status::Pending && payment.intent.is_none() {
             // The provider was never asked, so there is nothing to let go there.
             let seen = Seen::Cancelled {
                 reason: reason.to_owned(),
@@ -123,6 +123,11 @@ impl Payments {
             return Ok(Found::Nothing);
         };
         match payment.status() {
+            // Whoever has the client secret of a declined intent could confirm it again.
+            Status::Declined if payment.intent.is_some() && !payment.let_go => {
+                payments::request_void(conn, payment.id, now).await?;
+                Ok(Found::ToVoid(payment))
+            }
             Status::Voided | Status::Declined | Status::Failed => Ok(Found::Over(payment)),
             from @ (Status::Captured | Status::Refunded) => Ok(Found::Taken(from)),
             Status::Pending | Status::RequiresAction | Status::Authorized => {

@@ -110,6 +110,8 @@ impl Road {
                     redirect_url: redirect_url.clone(),
                 })
             }
+            // The customer may try another card.
+            Seen::Declined { .. } if open && self.payment.terms.method.is_none() => Ok(()),
             Seen::Declined { code } if open => self.step(Step::Declined { code: code.clone() }),
             Seen::Refused { code } if open => self.step(Step::Failed { code: code.clone() }),
             // No news, or older than what we know.

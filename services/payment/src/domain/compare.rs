@@ -104,6 +104,8 @@ impl Payment {
     fn stands_as(&self, seen: &Seen) -> bool {
         match (&self.state, seen) {
             (State::Pending, Seen::Undecided)
+            // The customer's card was declined, and another one may be tried.
+            | (State::Pending | State::RequiresAction { .. }, Seen::Declined { .. })
             | (State::RequiresAction { .. }, Seen::RequiresAction { .. } | Seen::Undecided)
             | (State::Authorized { .. }, Seen::Authorized { .. })
             | (
@@ -111,7 +113,7 @@ impl Payment {
                 Seen::Declined { .. } | Seen::Undecided | Seen::Cancelled { .. } | Seen::Refused { .. },
             )
             | (State::Voided { .. }, Seen::Cancelled { .. })
-            // Nothing is held, and nobody can confirm a declined intent without us.
+            // Nothing is held.
             | (
                 State::Voided {
                     was_authorized: false, ..
@@ -168,7 +170,7 @@ mod tests {
             order_id: OrderId(Uuid::nil()),
             customer_id: UserId(Uuid::nil()),
             amount: usd(500),
-            method: MethodToken::parse("pm_card_visa").unwrap(),
+            method: Some(MethodToken::parse("pm_card_visa").unwrap()),
         };
         Payment {
             intent: Some(IntentId("pi_1".to_owned())),

@@ -126,7 +126,7 @@ fn payment() -> Payment {
         order_id: OrderId(Uuid::from_u128(1)),
         customer_id: UserId(Uuid::from_u128(2)),
         amount: Money::new(AMOUNT, Currency::USD),
-        method: MethodToken::parse("pm_card_visa").unwrap(),
+        method: Some(MethodToken::parse("pm_card_visa").unwrap()),
     };
     Payment::open(PaymentId(Uuid::from_u128(3)), terms, Timestamp::UNIX_EPOCH)
 }

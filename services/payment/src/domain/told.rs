@@ -87,7 +87,7 @@ mod tests {
             order_id: OrderId(Uuid::nil()),
             customer_id: UserId(Uuid::nil()),
             amount: Money::new(500, "USD".parse::<Currency>().unwrap()),
-            method: MethodToken::parse("pm_card_visa").unwrap(),
+            method: Some(MethodToken::parse("pm_card_visa").unwrap()),
         };
         Payment {
             intent: intent.map(|id| IntentId(id.to_owned())),

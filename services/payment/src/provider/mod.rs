@@ -10,6 +10,7 @@ mod wire;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ferrocart_config::SecretString;
 use ferrocart_failpoint::Fault;
 use ferrocart_types::{Money, OrderId, PaymentId, Timestamp};
 use uuid::Uuid;
@@ -94,8 +95,13 @@ pub struct ListedRefund {
 /// Whatever changes something bears a key, and takes effect at most once for it.
 #[async_trait]
 pub trait PaymentProvider: Send + Sync + 'static {
-    /// Holds the payment's amount. A decline is an answer, not an error.
+    /// Holds the payment's amount; without a method makes the intent that the customer confirms. A decline is an
+    /// answer, not an error.
     async fn authorize(&self, payment: &Payment, key: &str) -> Result<Intent, ProviderError>;
+
+    /// Holds the amount of an intent that was made without a method.
+    async fn confirm(&self, intent: &IntentId, payment: &Payment, key: &str)
+    -> Result<Intent, ProviderError>;
 
     /// Takes a part or the whole of what is held, and lets the rest go.
     async fn capture(&self, intent: &IntentId, amount_minor: i64, key: &str)
@@ -109,6 +115,9 @@ pub trait PaymentProvider: Send + Sync + 'static {
 
     /// The intent as it stands now.
     async fn intent(&self, intent: &IntentId) -> Result<Intent, ProviderError>;
+
+    /// What the customer confirms the intent with: read when it is asked for, and never kept.
+    async fn client_secret(&self, intent: &IntentId) -> Result<SecretString, ProviderError>;
 
     /// The intent that was made for the payment, by its metadata.
     async fn find(&self, payment: PaymentId) -> Result<Option<Intent>, ProviderError>;

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::breaker::BreakerSettings;
 use super::guard::{Guard, Heard};
-use super::wire::{ErrorAnswer, SearchResult, WireError, WireIntent};
+use super::wire::{ErrorAnswer, SearchResult, WireError, WireIntent, WireSecret};
 use super::{Intent, ListedRefund, Listing, PaymentProvider, ProviderError, Refund, Window, listing};
 use crate::domain::{IntentId, Payment};
 
@@ -75,6 +75,11 @@ impl Stripe {
         self.request(Method::POST, path)
             .header("idempotency-key", key)
             .form(form)
+    }
+
+    fn return_url(&self, payment: &Payment) -> String {
+        let order_id = payment.terms.order_id.to_string();
+        self.settings.return_url.replace("{order_id}", &order_id)
     }
 
     async fn send(&self, operation: &'static str, request: RequestBuilder) -> Result<Raw, ProviderError> {
@@ -231,21 +236,42 @@ impl PaymentProvider for Stripe {
         let (order_id, payment_id) = (terms.order_id.to_string(), payment.id.to_string());
         let amount = terms.amount.amount_minor.to_string();
         let currency = terms.amount.currency.as_str().to_ascii_lowercase();
-        let return_url = self.settings.return_url.replace("{order_id}", &order_id);
-        let form = [
+        let return_url = self.return_url(payment);
+        let mut form = vec![
             ("amount", amount.as_str()),
             ("currency", &currency),
             ("capture_method", "manual"),
-            ("confirm", "true"),
-            ("payment_method", terms.method.as_str()),
             ("payment_method_types[0]", "card"),
-            ("return_url", &return_url),
             ("metadata[order_id]", &order_id),
             ("metadata[payment_id]", &payment_id),
             EXPAND,
         ];
+        if let Some(method) = &terms.method {
+            form.extend([
+                ("confirm", "true"),
+                ("payment_method", method.as_str()),
+                ("return_url", return_url.as_str()),
+            ]);
+        }
         self.intent_of("authorize", self.post("/v1/payment_intents", key, &form))
             .await
+    }
+
+    async fn confirm(
+        &self,
+        intent: &IntentId,
+        payment: &Payment,
+        key: &str,
+    ) -> Result<Intent, ProviderError> {
+        let path = format!("/v1/payment_intents/{intent}/confirm");
+        let return_url = self.return_url(payment);
+        let method = payment.terms.method.as_ref().map_or("", |method| method.as_str());
+        let form = [
+            ("payment_method", method),
+            ("return_url", return_url.as_str()),
+            EXPAND,
+        ];
+        self.intent_of("confirm", self.post(&path, key, &form)).await
     }
 
     async fn capture(
@@ -288,6 +314,15 @@ impl PaymentProvider for Stripe {
         let path = format!("/v1/payment_intents/{intent}");
         self.intent_of("read", self.request(Method::GET, &path).query(&[EXPAND]))
             .await
+    }
+
+    async fn client_secret(&self, intent: &IntentId) -> Result<SecretString, ProviderError> {
+        let path = format!("/v1/payment_intents/{intent}");
+        let raw = self.send("read_secret", self.request(Method::GET, &path)).await?;
+        if raw.status < 300 {
+            return Ok(raw.parse::<WireSecret>()?.client_secret);
+        }
+        Err(refusal("read_secret", raw.status, raw.error().as_ref()))
     }
 
     async fn find(&self, payment: PaymentId) -> Result<Option<Intent>, ProviderError> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use ferrocart_config::SecretString;
 use ferrocart_types::{Currency, Money, PaymentId, Timestamp};
 use serde::Deserialize;
 
@@ -22,6 +23,12 @@ pub(super) struct WireIntent {
     last_payment_error: Option<PaymentError>,
     cancellation_reason: Option<String>,
     latest_charge: Option<LatestCharge>,
+}
+
+/// Of an intent only what its customer confirms it with.
+#[derive(Deserialize)]
+pub(super) struct WireSecret {
+    pub(super) client_secret: SecretString,
 }
 
 #[derive(Debug, Deserialize)]

@@ -26,10 +26,12 @@ pub(crate) struct AuthorizeBody {
     customer_id: UserId,
     #[garde(custom(positive))]
     amount: Money,
-    /// The provider's token, such as `pm_card_visa`; never a card number.
+    /// The provider's token, such as `pm_card_visa`; never a card number. Left away, the customer chooses it at
+    /// the provider.
     #[garde(skip)]
-    #[schema(value_type = String, example = "pm_card_visa")]
-    payment_method: MethodToken,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "pm_card_visa")]
+    payment_method: Option<MethodToken>,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -90,7 +92,7 @@ fn respond(status: StatusCode, reply: Reply) -> HttpResponse {
     params(("Idempotency-Key" = String, Header)),
     request_body = AuthorizeBody,
     responses(
-        (status = 201, body = PaymentView, description = "AUTHORIZED, or REQUIRES_ACTION with the bank's page"),
+        (status = 201, body = PaymentView, description = "AUTHORIZED, REQUIRES_ACTION with the bank's page, or PENDING until the customer has paid"),
         (status = 400, body = ProblemBody, description = "VALIDATION_ERROR, INVALID_PAYMENT_METHOD, IDEMPOTENCY_KEY_MISSING"),
         (status = 402, body = ProblemBody, description = "PAYMENT_DECLINED with decline_code"),
         (status = 409, body = ProblemBody, description = "INVALID_TRANSITION: the order was given up; PAYMENT_EXISTS: on other terms"),

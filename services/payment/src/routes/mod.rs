@@ -1,3 +1,4 @@
+pub(crate) mod client_secret;
 pub(crate) mod get;
 pub(crate) mod internal;
 pub(crate) mod reconciliation;
@@ -13,6 +14,10 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         // Before `{payment_id}`, which would match it as well.
         .route("/v1/payments/webhook", post().to(webhook::webhook))
         .route("/v1/payments/{payment_id}", get().to(get::get_payment))
+        .route(
+            "/v1/payments/{payment_id}/client-secret",
+            get().to(client_secret::client_secret),
+        )
         .route(RECONCILIATION, get().to(reconciliation::report))
         .route(RECONCILIATION, post().to(reconciliation::start))
         .route("/internal/v1/payments", post().to(internal::authorize))

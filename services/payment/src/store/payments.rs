@@ -10,7 +10,7 @@ use crate::domain::{IntentId, MethodToken, OpenOperation, Payment, State, Status
 
 const COLUMNS: &str = "payment_id, order_id, customer_id, amount_minor, currency, payment_method, status, \
      provider_intent, authorized_minor, captured_minor, refunded_minor, redirect_url, capture_before, reason, \
-     void_requested_at, sequence, created_at, updated_at";
+     void_requested_at, let_go_at, sequence, created_at, updated_at";
 
 /// Takes the order's place, claims the request's key and records the payment with its authorization,
 /// before it is tried: one statement, and by itself one commit. `false` when the place or the key is
@@ -43,7 +43,7 @@ pub async fn open(
     .bind(payment.terms.customer_id.as_uuid())
     .bind(payment.terms.amount.amount_minor)
     .bind(payment.terms.amount.currency.as_str())
-    .bind(payment.terms.method.as_str())
+    .bind(payment.terms.method.as_ref().map(MethodToken::as_str))
     .bind(payment.created_at)
     .bind(operation.id)
     .bind(&operation.provider_key)
@@ -145,6 +145,56 @@ pub async fn update(conn: &mut PgConnection, before: &Payment, after: &Payment) 
     expect_rows("payments.update", 1, &done)
 }
 
+/// Names the method of a payment that was opened without.
+pub async fn pay_with(
+    conn: &mut PgConnection,
+    payment: PaymentId,
+    method: &MethodToken,
+) -> Result<(), StoreError> {
+    let done = sqlx::query(
+        "UPDATE payments SET payment_method = $2
+         WHERE payment_id = $1 AND payment_method IS NULL AND status = 'PENDING'",
+    )
+    .bind(payment.as_uuid())
+    .bind(method.as_str())
+    .execute(conn)
+    .await
+    .op("payments.pay_with")?;
+    expect_rows("payments.pay_with", 1, &done)
+}
+
+/// Keeps which intent the customer is to confirm; nothing has happened to the payment by that.
+pub async fn note_intent(
+    conn: &mut PgConnection,
+    payment: PaymentId,
+    intent: &IntentId,
+) -> Result<(), StoreError> {
+    let done = sqlx::query(
+        "UPDATE payments SET provider_intent = $2 WHERE payment_id = $1 AND provider_intent IS NULL",
+    )
+    .bind(payment.as_uuid())
+    .bind(&intent.0)
+    .execute(conn)
+    .await
+    .op("payments.note_intent")?;
+    expect_rows("payments.note_intent", 1, &done)
+}
+
+/// Remembers that a declined payment's intent can be confirmed no more.
+pub async fn note_let_go(
+    conn: &mut PgConnection,
+    payment: PaymentId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE payments SET let_go_at = $2 WHERE payment_id = $1 AND let_go_at IS NULL")
+        .bind(payment.as_uuid())
+        .bind(now)
+        .execute(conn)
+        .await
+        .op("payments.note_let_go")?;
+    Ok(())
+}
+
 /// Remembers that what is held for the payment must be let go.
 pub async fn request_void(
     conn: &mut PgConnection,
@@ -185,7 +235,9 @@ pub async fn expired(
 pub async fn to_void(conn: &mut PgConnection, limit: i64) -> Result<Vec<OrderId>, StoreError> {
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "SELECT order_id FROM payments p
-         WHERE void_requested_at IS NOT NULL AND status IN ('PENDING', 'REQUIRES_ACTION', 'AUTHORIZED')
+         WHERE void_requested_at IS NOT NULL
+           AND (status IN ('PENDING', 'REQUIRES_ACTION', 'AUTHORIZED')
+                OR status = 'DECLINED' AND let_go_at IS NULL AND provider_intent IS NOT NULL)
            AND NOT EXISTS (SELECT 1 FROM payment_operations o
                            WHERE o.payment_id = p.payment_id AND o.state IN ('STARTED', 'UNKNOWN'))
          ORDER BY void_requested_at LIMIT $1",
@@ -210,8 +262,11 @@ pub(super) fn payment(row: &PgRow) -> Result<Payment, StoreError> {
     let currency: Currency = currency
         .parse()
         .map_err(|error: ferrocart_types::InvalidCurrency| corrupt("currency", error.to_string()))?;
-    let method: String = row.try_get("payment_method").op(OP)?;
-    let method = MethodToken::parse(&method).map_err(|error| corrupt("payment_method", error.to_string()))?;
+    let method: Option<&str> = row.try_get("payment_method").op(OP)?;
+    let method = method
+        .map(MethodToken::parse)
+        .transpose()
+        .map_err(|error| corrupt("payment_method", error.to_string()))?;
     let terms = Terms {
         order_id: OrderId(row.try_get("order_id").op(OP)?),
         customer_id: UserId(row.try_get("customer_id").op(OP)?),
@@ -220,12 +275,14 @@ pub(super) fn payment(row: &PgRow) -> Result<Payment, StoreError> {
     };
     let intent: Option<String> = row.try_get("provider_intent").op(OP)?;
     let void_requested_at: Option<Timestamp> = row.try_get("void_requested_at").op(OP)?;
+    let let_go_at: Option<Timestamp> = row.try_get("let_go_at").op(OP)?;
     Ok(Payment {
         id: PaymentId(id),
         terms,
         intent: intent.map(IntentId),
         state: state(row, &corrupt)?,
         void_requested: void_requested_at.is_some(),
+        let_go: let_go_at.is_some(),
         sequence: row.try_get("sequence").op(OP)?,
         created_at: row.try_get("created_at").op(OP)?,
         updated_at: row.try_get("updated_at").op(OP)?,

@@ -220,6 +220,7 @@ fn psp_settings(url: &str) -> PspSettings {
         psp_url: url.to_owned(),
         psp_api_key: SecretString::from(KEY),
         psp_webhook_secret: SecretString::from(SECRET),
+        psp_publishable_key: ferrocart_psp_sandbox::PUBLISHABLE_KEY.to_owned(),
         psp_return_url: "http://127.0.0.1/orders/{order_id}".to_owned(),
         psp_timeout_ms: 8_000,
         psp_resolve_timeout_ms: 2_000,
@@ -300,9 +301,13 @@ impl Psp {
     }
 
     pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Value {
+        self.post_as(KEY, path, form).await.1
+    }
+
+    pub(crate) async fn post_as(&self, key: &str, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
         let request = self.http.post(format!("{}{path}", self.base_url));
-        let response = request.bearer_auth(KEY).form(form).send().await.unwrap();
-        response.json().await.unwrap()
+        let response = request.bearer_auth(key).form(form).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
     }
 
     /// Falsifies the provider's books.

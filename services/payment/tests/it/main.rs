@@ -5,6 +5,7 @@
 mod access;
 mod authorize;
 mod breaker;
+mod by_customer;
 mod cost;
 mod desk;
 mod expiry;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ferrocart_config::ExposeSecret;
 use ferrocart_payment::domain::{IntentId, MethodToken, Payment, Terms};
 use ferrocart_payment::provider::{
     BreakerSettings, Intent, PaymentProvider, ProviderError, Refund, Stripe, StripeSettings, Window,
@@ -87,7 +88,7 @@ fn payment() -> Payment {
         order_id: OrderId(fresh()),
         customer_id: UserId(fresh()),
         amount: Money::new(12_345, "USD".parse::<Currency>().unwrap()),
-        method: MethodToken::parse("pm_card_visa").unwrap(),
+        method: Some(MethodToken::parse("pm_card_visa").unwrap()),
     };
     Payment::open(PaymentId(fresh()), terms, SystemClock.now())
 }
@@ -105,6 +106,12 @@ async fn stripe_takes_every_request_of_the_adapter() {
     let (stripe, payment) = (mock.stripe(), payment());
     let intent = IntentId("pi_3MtwBwLkdIwHu7ix28a3tqPa".to_owned());
     readable(stripe.authorize(&payment, "order:1:authorize").await);
+    let mut open = payment.clone();
+    open.terms.method = None;
+    readable(stripe.authorize(&open, "order:2:authorize").await);
+    readable(stripe.confirm(&intent, &payment, "order:2:confirm").await);
+    let secret = stripe.client_secret(&intent).await.unwrap();
+    assert!(secret.expose_secret().starts_with("pi_"));
     readable(stripe.intent(&intent).await);
     readable(stripe.capture(&intent, 12_345, "order:1:capture").await);
     readable(stripe.capture(&intent, 45, "order:2:capture").await);
