@@ -22,6 +22,16 @@ pub(crate) enum ServiceError {
     EmailTaken,
     #[error("there is no such user")]
     UserNotFound,
+    #[error("the key is unknown, revoked or too old, or its secret is wrong")]
+    InvalidClient,
+    #[error("the scope is `read` or `write`, and no more than the key's")]
+    InvalidScope,
+    #[error("there is no such key")]
+    KeyNotFound,
+    #[error("an account has at most {0} keys that are good: revoke one first")]
+    KeyLimit(i64),
+    #[error("a key has no role that its owner does not have")]
+    RoleNotYours,
     #[error("the user was changed by another request at the same time")]
     ConcurrentChange,
     #[error("too many passwords are being checked right now")]
@@ -56,6 +66,14 @@ impl ServiceError {
                 Problem::conflict("EMAIL_TAKEN", self.to_string()).field("email", "has an account already")
             }
             Self::UserNotFound => Problem::not_found("USER_NOT_FOUND", self.to_string()),
+            Self::InvalidClient => Problem::new(StatusCode::UNAUTHORIZED, "INVALID_CLIENT", self.to_string())
+                .with("error", "invalid_client"),
+            Self::InvalidScope => {
+                Problem::bad_request("OAUTH_ERROR", self.to_string()).with("error", "invalid_scope")
+            }
+            Self::KeyNotFound => Problem::not_found("KEY_NOT_FOUND", self.to_string()),
+            Self::KeyLimit(_) => Problem::conflict("KEY_LIMIT", self.to_string()),
+            Self::RoleNotYours => Problem::forbidden(self.to_string()).field("roles", self),
             Self::ConcurrentChange => Problem::conflict("CONCURRENT_CHANGE", self.to_string()).retryable(),
             Self::Busy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", self.to_string())
                 .retry_after(Duration::from_secs(2)),

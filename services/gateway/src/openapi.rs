@@ -1,7 +1,7 @@
 use ferrocart_http_kit::BearerAuth;
 use utoipa::OpenApi;
 
-use crate::routes::{auth, order_events, users};
+use crate::routes::{api_keys, auth, order_events, users};
 
 /// The gateway's own part of the public document.
 #[derive(OpenApi)]
@@ -18,6 +18,10 @@ use crate::routes::{auth, order_events, users};
         users::put,
         users::patch,
         users::put_roles,
+        users::end_sessions,
+        api_keys::create,
+        api_keys::list,
+        api_keys::revoke,
         auth::log_in,
         auth::refresh,
         auth::log_out,

@@ -16,7 +16,7 @@ use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
-use crate::app::{self, AccessTokens, Accounts, PasswordHasher, Sessions};
+use crate::app::{self, AccessTokens, Accounts, ApiKeys, PasswordHasher, Sessions};
 use crate::config::Settings;
 use crate::docs::{self, Documents, Page};
 use crate::edge::{Edge, EdgeSettings, InternalTokens, UpstreamHealth, Upstreams, mount, probe};
@@ -77,6 +77,7 @@ struct State {
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     sessions: web::Data<Sessions>,
+    keys: web::Data<ApiKeys>,
     tokens: web::Data<AccessTokens>,
     feed: web::Data<Feed>,
     heartbeat: web::Data<Heartbeat>,
@@ -91,6 +92,7 @@ impl State {
             .app_data(self.edge.clone())
             .app_data(self.accounts.clone())
             .app_data(self.sessions.clone())
+            .app_data(self.keys.clone())
             .app_data(self.tokens.clone())
             .app_data(self.feed.clone())
             .app_data(self.heartbeat.clone())
@@ -121,6 +123,12 @@ impl Application {
             ids: ids.clone(),
         };
         accounts.bootstrap(&settings.identity).await?;
+        let keys = ApiKeys {
+            pool: pool.clone(),
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+        };
         let sessions = Sessions::new(
             pool.clone(),
             hasher,
@@ -146,6 +154,7 @@ impl Application {
             edge: web::Data::new(edge),
             accounts: web::Data::new(accounts),
             sessions: web::Data::new(sessions),
+            keys: web::Data::new(keys),
             tokens: web::Data::new(tokens),
             feed: web::Data::new(Feed::new(settings.sse_streams_per_user_max, streams.clone())),
             heartbeat: web::Data::new(Heartbeat(Duration::from_millis(settings.sse_heartbeat_ms))),

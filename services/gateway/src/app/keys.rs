@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::config::IdentitySettings;
+use crate::domain::Scope;
 
 const AUDIENCE: &str = "ferrocart";
 /// RFC 9068: an access token, so that no other JWT of ours passes for one.
@@ -36,8 +37,13 @@ pub(crate) struct AccessClaims {
     pub(crate) iat: i64,
     pub(crate) exp: i64,
     pub(crate) jti: Uuid,
-    /// The session that the token belongs to.
+    /// The session that the token belongs to; of a machine, its key.
     pub(crate) sid: Uuid,
+    /// The API key with which a machine signed in (RFC 9068).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) client_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scope: Option<Scope>,
 }
 
 impl AccessClaims {
@@ -124,6 +130,8 @@ impl AccessTokens {
             exp: now + i64::from(self.inner.life_seconds),
             jti,
             sid: subject.session_id,
+            client_id: subject.machine.map(|(key_id, _)| key_id),
+            scope: subject.machine.map(|(_, scope)| scope),
         };
         encode(&self.inner.header, &claims, &self.inner.signing).map_err(|error| {
             tracing::error!(%error, "an access token could not be signed");
@@ -168,6 +176,10 @@ impl AccessTokens {
             !claims.roles.iter().any(|role| foreign.contains(role)),
             "a role that no user has"
         );
+        anyhow::ensure!(
+            claims.client_id.is_some() == claims.scope.is_some(),
+            "a machine has a scope, and nobody else"
+        );
         Ok(claims)
     }
 }
@@ -179,6 +191,8 @@ pub(crate) struct Subject {
     pub(crate) roles: Vec<Role>,
     pub(crate) email: Option<Email>,
     pub(crate) session_id: Uuid,
+    /// The API key, and what may be done with the token.
+    pub(crate) machine: Option<(Uuid, Scope)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,12 +1,14 @@
 //! A file per use case; each owns its transaction.
 
 mod accounts;
+mod api_keys;
 mod hashing;
 mod keys;
 mod sessions;
 mod sweeper;
 
 pub(crate) use accounts::{Accounts, ProfileChange};
+pub(crate) use api_keys::{ApiKeys, MachineToken, NewKey};
 pub(crate) use hashing::PasswordHasher;
 pub(crate) use keys::{AccessClaims, AccessTokens};
 pub(crate) use sessions::{IssuedTokens, Sessions};

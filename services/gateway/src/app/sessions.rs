@@ -3,7 +3,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use ferrocart_http_kit::Role;
 use ferrocart_pg_kit::{StoreResultExt, run_tx};
-use ferrocart_types::{Email, SharedClock, SharedIds, Timestamp};
+use ferrocart_types::{Email, SharedClock, SharedIds, Timestamp, UserId};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
@@ -167,6 +167,19 @@ impl Sessions {
         .await
     }
 
+    /// Ends all logins of a user, wherever they are. Access tokens that are out end by themselves, within minutes.
+    pub(crate) async fn log_out_everywhere(&self, user_id: UserId) -> Result<(), ServiceError> {
+        let now = self.clock.now();
+        run_tx(&self.pool, "log_out_everywhere", move |conn| {
+            Box::pin(async move {
+                let ended = sessions::revoke_all(conn, user_id, Revoked::LogoutEverywhere, now).await?;
+                tracing::info!(user.id = %user_id, ended, "the logins of a user were ended");
+                Ok(())
+            })
+        })
+        .await
+    }
+
     async fn begin(&self, session: Session, life: TimeDelta) -> Result<String, ServiceError> {
         let (token, hash) = new_refresh_token()?;
         let now = self.clock.now();
@@ -195,6 +208,7 @@ fn user_subject(user: &User, session: Session) -> Subject {
         roles: user.roles.to_roles(),
         email: Some(user.email.clone()),
         session_id: session.session_id,
+        machine: None,
     }
 }
 
@@ -204,6 +218,7 @@ fn guest_subject(session: Session) -> Subject {
         roles: vec![Role::Guest],
         email: None,
         session_id: session.session_id,
+        machine: None,
     }
 }
 
@@ -215,6 +230,6 @@ fn new_refresh_token() -> Result<(String, TokenHash), ServiceError> {
     Ok((token, hash))
 }
 
-fn hash_of(token: &str) -> TokenHash {
+pub(super) fn hash_of(token: &str) -> TokenHash {
     TokenHash(Sha256::digest(token.as_bytes()).into())
 }

@@ -1,7 +1,9 @@
 //! What a user is: pure types that cannot hold a bad value.
 
+mod api_key;
 mod password;
 mod user;
 
+pub(crate) use api_key::{ApiKey, Scope};
 pub(crate) use password::Password;
 pub(crate) use user::{PersonName, User, UserRole, UserRoles};

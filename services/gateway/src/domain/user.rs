@@ -66,6 +66,17 @@ impl UserRoles {
         (!roles.is_empty()).then_some(Self(roles))
     }
 
+    /// Those that both have; `None` when there is none.
+    pub(crate) fn common(&self, other: &Self) -> Option<Self> {
+        Self::new(
+            self.0
+                .iter()
+                .copied()
+                .filter(|role| other.0.contains(role))
+                .collect(),
+        )
+    }
+
     pub(crate) fn as_slice(&self) -> &[UserRole] {
         &self.0
     }

@@ -11,9 +11,10 @@ use ferrocart_http_kit::Problem;
 
 use super::address::{Network, client_address, limit_key};
 use super::identity::InternalTokens;
-use super::table::{Class, Rule, Who};
+use super::table::{Class, Own, Rule, Target, Verb, Who};
 use super::upstream::Upstreams;
 use crate::app::{AccessClaims, AccessTokens};
+use crate::domain::Scope;
 use crate::limits::{Bucket, Limit, LimitSettings, Limiter, Verdict};
 
 /// What the check of a request needs.
@@ -109,6 +110,11 @@ impl Edge {
                 who: Who::Unchecked, ..
             })
             | None => Ok(None),
+            // OAuth clients name themselves here as HTTP Basic does; nobody needs a token to get one.
+            Some(Rule {
+                target: Target::Own(Own::LogIn),
+                ..
+            }) if is_basic(request.headers()) => Ok(None),
             Some(_) => self.claims(request.headers()).await,
         };
         // A bad token costs its sender a token of the address' bucket too.
@@ -154,6 +160,7 @@ impl Edge {
         };
         let claims = claims?;
         authorize(rule.who, claims.as_deref())?;
+        within_scope(rule.verb, claims.as_deref())?;
         Ok(Passage::Handler(Admitted { rule, claims }))
     }
 
@@ -189,7 +196,7 @@ impl Edge {
         let address = client_address(request.peer_addr(), forwarded_for, &self.settings.trusted_proxies);
         let address = limit_key(address);
         let bucket = |name: &'static str, key: String, limit: Limit| Bucket { name, key, limit };
-        let mut buckets = Vec::with_capacity(4);
+        let mut buckets = Vec::with_capacity(5);
         buckets.push(bucket("global", Limiter::GLOBAL_KEY.to_owned(), limits.global));
         buckets.push(bucket(
             "address",
@@ -202,6 +209,9 @@ impl Edge {
                 format!("{{limits}}:user:{}", claims.sub),
                 limits.user,
             ));
+            if let Some(key_id) = claims.client_id {
+                buckets.push(bucket("key", format!("{{limits}}:key:{key_id}"), limits.key));
+            }
         }
         if let Some(rule) = rule {
             let (name, limit) = (class_name(rule.class), class_limit(limits, rule.class));
@@ -231,6 +241,20 @@ fn authorize(who: Who, claims: Option<&AccessClaims>) -> Result<(), Problem> {
     }
 }
 
+/// A key that may only read changes nothing, whatever its roles could.
+fn within_scope(verb: Verb, claims: Option<&AccessClaims>) -> Result<(), Problem> {
+    let reads_only = claims.is_some_and(|claims| claims.scope == Some(Scope::Read));
+    if reads_only && verb != Verb::Get {
+        let problem = Problem::new(
+            StatusCode::FORBIDDEN,
+            "INSUFFICIENT_SCOPE",
+            "the API key may only read",
+        );
+        return Err(problem.with("error", "insufficient_scope"));
+    }
+    Ok(())
+}
+
 fn class_name(class: Class) -> &'static str {
     match class {
         Class::Auth => "auth",
@@ -253,6 +277,13 @@ fn class_limit(limits: &LimitSettings, class: Class) -> Limit {
         Class::Stream => limits.stream,
         Class::Webhook => limits.webhook,
     }
+}
+
+fn is_basic(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.as_bytes().get(..6))
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
 }
 
 fn allowed_methods(rules: &[&'static Rule]) -> String {

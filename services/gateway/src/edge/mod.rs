@@ -13,6 +13,7 @@ mod table;
 mod upstream;
 
 pub use address::Network;
+pub(crate) use forward::read_small;
 pub(crate) use gate::{Admitted, Edge, EdgeSettings};
 pub(crate) use identity::InternalTokens;
 pub(crate) use mount::mount;

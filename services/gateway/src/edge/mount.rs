@@ -9,7 +9,7 @@ use super::forward::forward;
 use super::gate::{Admitted, Edge, gate};
 use super::merge::merge_cart;
 use super::table::{Own, Rule, Target, by_path};
-use crate::routes::{auth, documents, order_events, users};
+use crate::routes::{api_keys, auth, documents, oauth, order_events, users};
 
 /// What every service's server answers itself.
 const COMMON: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/openapi.json"];
@@ -37,6 +37,14 @@ pub(crate) fn mount(config: &mut ServiceConfig) {
 
 fn add(resource: Resource, rule: &Rule) -> Resource {
     let route = web::method(rule.verb.method());
+    let resource = if rule.target == Target::Own(Own::LogIn) {
+        // OAuth clients send a form to the same place.
+        let form = web::method(rule.verb.method())
+            .guard(fn_guard(|request| oauth::is_form(request.head().headers())));
+        resource.route(form.to(oauth::token))
+    } else {
+        resource
+    };
     resource.route(match rule.target {
         Target::Own(endpoint) => own(route, endpoint),
         Target::MergeCart => route.to(merge_cart),
@@ -56,6 +64,10 @@ fn own(route: Route, endpoint: Own) -> Route {
         Own::PutProfile => route.to(users::put),
         Own::PatchProfile => route.to(users::patch),
         Own::PutRoles => route.to(users::put_roles),
+        Own::EndSessions => route.to(users::end_sessions),
+        Own::CreateApiKey => route.to(api_keys::create),
+        Own::ListApiKeys => route.to(api_keys::list),
+        Own::RevokeApiKey => route.to(api_keys::revoke),
         Own::LogIn => route.to(auth::log_in),
         Own::Refresh => route.to(auth::refresh),
         Own::LogOut => route.to(auth::log_out),

@@ -110,6 +110,10 @@ pub(crate) enum Own {
     PutProfile,
     PatchProfile,
     PutRoles,
+    EndSessions,
+    CreateApiKey,
+    ListApiKeys,
+    RevokeApiKey,
     LogIn,
     Refresh,
     LogOut,
@@ -224,6 +228,33 @@ pub(crate) static RULES: &[Rule] = &[
     own(Verb::Put, "/v1/users/{user_id}", Own::PutProfile, LoggedIn).class(Class::Auth),
     own(Verb::Patch, "/v1/users/{user_id}", Own::PatchProfile, LoggedIn).class(Class::Auth),
     own(Verb::Put, "/v1/users/{user_id}/roles", Own::PutRoles, ADMIN),
+    own(
+        Verb::Delete,
+        "/v1/users/{user_id}/sessions",
+        Own::EndSessions,
+        LoggedIn,
+    )
+    .class(Class::Auth),
+    own(
+        Verb::Post,
+        "/v1/users/{user_id}/api-keys",
+        Own::CreateApiKey,
+        LoggedIn,
+    )
+    .class(Class::Auth),
+    own(
+        Verb::Get,
+        "/v1/users/{user_id}/api-keys",
+        Own::ListApiKeys,
+        LoggedIn,
+    ),
+    own(
+        Verb::Delete,
+        "/v1/users/{user_id}/api-keys/{key_id}",
+        Own::RevokeApiKey,
+        LoggedIn,
+    )
+    .class(Class::Auth),
     auth("/v1/auth/token", Own::LogIn),
     auth("/v1/auth/refresh", Own::Refresh),
     auth("/v1/auth/logout", Own::LogOut),

@@ -5,6 +5,7 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::oauth::TokenForm;
 use crate::app::{AccessTokens, IssuedTokens, Sessions};
 use crate::error::ServiceError;
 
@@ -34,7 +35,8 @@ pub(crate) struct TokenAnswer {
     token_type: &'static str,
     /// Seconds until the access token ends.
     expires_in: u32,
-    /// Good for one refresh, which gives the next one.
+    /// Good for one refresh, which gives the next one. A machine gets none: it has its key.
+    #[schema(required = false)]
     refresh_token: String,
 }
 
@@ -50,9 +52,13 @@ fn answer(tokens: IssuedTokens) -> HttpResponse {
 }
 
 /// Log in
-#[utoipa::path(post, path = "/v1/auth/token", tag = "auth", request_body = LogIn, security(()), responses(
+///
+/// People send JSON. OAuth 2.0 clients send a form: `client_credentials` for an API key (the answer has no refresh
+/// token), or `refresh_token`; their errors have RFC 6749's `error` as well.
+#[utoipa::path(post, path = "/v1/auth/token", tag = "auth", request_body(content((LogIn = "application/json"), (TokenForm = "application/x-www-form-urlencoded"))), security(()), responses(
+    (status = 400, description = "VALIDATION_ERROR, OAUTH_ERROR", body = ProblemBody, content_type = "application/problem+json"),
     (status = 200, description = "a new login", body = TokenAnswer),
-    (status = 401, description = "INVALID_CREDENTIALS: the e-mail or the password is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 401, description = "INVALID_CREDENTIALS: the e-mail or the password is wrong; INVALID_CLIENT: the key is", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "OVERLOADED: too many logins at once", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn log_in(

@@ -1,6 +1,8 @@
 //! The gateway's own endpoints: DTO, parse, call, map the error.
 
+pub(crate) mod api_keys;
 pub(crate) mod auth;
 pub(crate) mod documents;
+pub(crate) mod oauth;
 pub(crate) mod order_events;
 pub(crate) mod users;

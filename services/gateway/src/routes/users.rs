@@ -5,7 +5,7 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::app::{Accounts, ProfileChange};
+use crate::app::{AccessClaims, Accounts, ProfileChange, Sessions};
 use crate::domain::{Password, PersonName, User, UserRole, UserRoles};
 use crate::edge::Admitted;
 use crate::error::ServiceError;
@@ -90,7 +90,7 @@ impl From<User> for UserAnswer {
     }
 }
 
-fn name(text: &str) -> Result<PersonName, Problem> {
+pub(super) fn name(text: &str) -> Result<PersonName, Problem> {
     PersonName::parse(text).map_err(|error| Problem::invalid_field("name", error))
 }
 
@@ -98,13 +98,29 @@ fn password(text: &str) -> Result<Password, Problem> {
     Password::parse(text).map_err(|error| Problem::invalid_field("password", error))
 }
 
+/// A key that got out must not become more keys, a new password or another role.
+fn by_a_person(claims: &AccessClaims) -> Result<(), Problem> {
+    if claims.client_id.is_some() {
+        return Err(Problem::forbidden(
+            "accounts are kept by people, not with an API key",
+        ));
+    }
+    Ok(())
+}
+
 /// The account that the path names, if the caller may see it. Others get the same 403 whether it exists
 /// or not.
-fn own_or_admin(admitted: &Admitted, id: &str) -> Result<(UserId, bool), Problem> {
+pub(super) fn own_or_admin(admitted: &Admitted, id: &str) -> Result<(UserId, bool), Problem> {
     let user_id: UserId = parse_id(id)?;
     let claims = admitted
         .claims()
         .ok_or_else(|| Problem::unauthenticated("log in first: a bearer token is needed here"))?;
+    if claims.client_id.is_some() {
+        // A key that got out must not become more keys, or a new password.
+        return Err(Problem::forbidden(
+            "accounts are kept by people, not with an API key",
+        ));
+    }
     let is_own = claims.sub == user_id.as_uuid() && !claims.has_role(Role::Guest);
     if is_own || claims.has_role(Role::Admin) {
         Ok((user_id, is_own))
@@ -212,9 +228,13 @@ async fn change_profile(
 ))]
 pub(crate) async fn put_roles(
     accounts: web::Data<Accounts>,
+    admitted: web::ReqData<Admitted>,
     path: web::Path<String>,
     body: Json<PutRoles>,
 ) -> Result<HttpResponse, ServiceError> {
+    if let Some(claims) = admitted.claims() {
+        by_a_person(claims)?;
+    }
     let user_id: UserId = parse_id(&path)?;
     let roles = UserRoles::new(body.value.roles)
         .ok_or_else(|| Problem::invalid_field("roles", "at least one is needed"))?;
@@ -222,4 +242,23 @@ pub(crate) async fn put_roles(
     let work = async move { accounts.set_roles(user_id, roles).await };
     let user = ferrocart_http_kit::detached("set_roles", work).await?;
     Ok(HttpResponse::Ok().json(UserAnswer::from(user)))
+}
+
+/// Log out everywhere
+///
+/// Ends all logins of the account. Access tokens that are out end by themselves, with their `expires_in`.
+#[utoipa::path(delete, path = "/v1/users/{user_id}/sessions", tag = "users", params(("user_id" = UserId, Path)), responses(
+    (status = 204, description = "no refresh token of the account is good any more"),
+    (status = 403, description = "FORBIDDEN: another user's", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn end_sessions(
+    sessions: web::Data<Sessions>,
+    admitted: web::ReqData<Admitted>,
+    path: web::Path<String>,
+) -> Result<HttpResponse, ServiceError> {
+    let (user_id, _) = own_or_admin(&admitted, &path)?;
+    let sessions = sessions.into_inner();
+    let work = async move { sessions.log_out_everywhere(user_id).await };
+    ferrocart_http_kit::detached("log_out_everywhere", work).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

@@ -1,4 +1,5 @@
 //! The only place with SQL.
 
+pub(crate) mod api_keys;
 pub(crate) mod sessions;
 pub(crate) mod users;

@@ -15,6 +15,7 @@ pub(crate) enum Revoked {
     Logout,
     Reuse,
     PasswordChanged,
+    LogoutEverywhere,
 }
 
 impl Revoked {
@@ -23,6 +24,7 @@ impl Revoked {
             Self::Logout => "LOGOUT",
             Self::Reuse => "REUSE",
             Self::PasswordChanged => "PASSWORD_CHANGED",
+            Self::LogoutEverywhere => "LOGOUT_EVERYWHERE",
         }
     }
 }

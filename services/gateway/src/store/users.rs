@@ -119,21 +119,26 @@ fn credentials(row: &PgRow) -> Result<Credentials, StoreError> {
     let email: String = row.try_get("email").op("read user")?;
     let name: String = row.try_get("name").op("read user")?;
     let roles: Vec<String> = row.try_get("roles").op("read user")?;
-    let roles = roles
-        .iter()
-        .map(|role| UserRole::parse(role).ok_or_else(|| corrupt("roles", format!("`{role}` is no role"))))
-        .collect::<Result<Vec<_>, _>>()?;
+    let roles = parse_roles(&roles).map_err(|reason| corrupt("roles", reason))?;
     let created_at: Timestamp = row.try_get("created_at").op("read user")?;
     Ok(Credentials {
         user: User {
             id: UserId(user_id),
             email: Email::parse(&email).map_err(|error| corrupt("email", error.to_string()))?,
             name: PersonName::parse(&name).map_err(|error| corrupt("name", error.to_string()))?,
-            roles: UserRoles::new(roles).ok_or_else(|| corrupt("roles", "there is none".to_owned()))?,
+            roles,
             version: row.try_get("version").op("read user")?,
             created_at,
             updated_at: row.try_get("updated_at").op("read user")?,
         },
         password_hash: row.try_get("password_hash").op("read user")?,
     })
+}
+
+pub(super) fn parse_roles(names: &[String]) -> Result<UserRoles, String> {
+    let roles = names
+        .iter()
+        .map(|name| UserRole::parse(name).ok_or_else(|| format!("`{name}` is no role")))
+        .collect::<Result<Vec<_>, _>>()?;
+    UserRoles::new(roles).ok_or_else(|| "there is none".to_owned())
 }

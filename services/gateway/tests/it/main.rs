@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod api_keys;
 mod docs;
 mod forwarding;
 mod identity;

@@ -23,6 +23,10 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("PUT", "/v1/users/{id}", LOGGED_IN),
     ("PATCH", "/v1/users/{id}", LOGGED_IN),
     ("PUT", "/v1/users/{id}/roles", ADMIN),
+    ("DELETE", "/v1/users/{id}/sessions", LOGGED_IN),
+    ("POST", "/v1/users/{id}/api-keys", LOGGED_IN),
+    ("GET", "/v1/users/{id}/api-keys", LOGGED_IN),
+    ("DELETE", "/v1/users/{id}/api-keys/{id}", LOGGED_IN),
     ("POST", "/v1/auth/token", ANYONE),
     ("POST", "/v1/auth/refresh", ANYONE),
     ("POST", "/v1/auth/logout", ANYONE),
@@ -128,6 +132,8 @@ fn shape(path: &str) -> String {
 fn body_for(path: &str, method: &Method) -> Value {
     if path == "/v1/users/{id}" && method == Method::PUT {
         json!({"email": "new@example.com", "name": "New"})
+    } else if path.ends_with("/api-keys") {
+        json!({"name": "report", "scope": "read"})
     } else {
         json!({})
     }
@@ -170,7 +176,9 @@ async fn every_role_may_do_what_the_table_says_and_nothing_else() {
             let is_refused = matches!(code, "UNAUTHENTICATED" | "FORBIDDEN") && !was_passed_on;
             let may = allowed.split(' ').any(|name| name == *role);
             let is_own_profile = path.starts_with("/v1/users/{id}") && *path != "/v1/users/{id}/roles";
-            let is_right = if is_own_profile && may && *role != "admin" {
+            // Not even an administrator makes a key for another.
+            let is_the_owners_alone = method == Method::POST && path.ends_with("/api-keys");
+            let is_right = if is_own_profile && may && (*role != "admin" || is_the_owners_alone) {
                 // Admitted by role, then refused because the account is another's.
                 code == "FORBIDDEN"
             } else if may {

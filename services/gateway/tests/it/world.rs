@@ -166,6 +166,7 @@ fn defaults(env: &TestEnv, upstream: &Upstream) -> Settings {
         &mut limits.global,
         &mut limits.address,
         &mut limits.user,
+        &mut limits.key,
         &mut limits.auth,
         &mut limits.read,
         &mut limits.write,
