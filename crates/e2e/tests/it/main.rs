@@ -5,6 +5,8 @@
 
 mod auditor;
 mod line;
+mod matrix;
+mod matrix_table;
 mod platform;
 mod purchase;
 mod rush;

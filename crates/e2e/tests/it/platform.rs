@@ -15,8 +15,17 @@ pub(crate) struct Platform {
 
 impl Platform {
     pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With settings of the gateway's that the test wants otherwise.
+    pub(crate) async fn with(gateway: &[(&str, &str)]) -> Self {
         let folder = tempfile::Builder::new().prefix("fc-e2e-").tempdir().unwrap();
-        let stack = Stack::builder()
+        let mut builder = Stack::builder();
+        for (name, value) in gateway {
+            builder = builder.env(Service::Gateway, *name, *value);
+        }
+        let stack = builder
             .folder(folder.path())
             .ports(Ports::Free)
             .components(Components::All)

@@ -62,6 +62,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
 
 /// The caller's own cart.
 fn own_cart(caller: &Caller) -> Result<CartId, Problem> {
+    caller.require_any(&[Role::Guest, Role::Customer])?;
     let user = caller.user()?;
     let id = user.user_id.as_uuid();
     Ok(if caller.has_role(Role::Guest) {
