@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes this machine able to build and run Ferrocart: system packages, the Rust toolchain's version, the
-# broker's jars, and where there is Go the payment provider's own mock server. Safe to run at any time; what is present is left alone.
+# broker's jars, OpenSearch for tests, and where there is Go the payment provider's own mock server. Safe to run at any time; what is present is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PATH="$HOME/.cargo/bin:$PATH"
@@ -8,9 +8,11 @@ PATH="$HOME/.cargo/bin:$PATH"
 readonly JAVA_MIN=17 POSTGRES_MIN=15
 RUST_MIN=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
 KAFKA_VERSION=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' deploy/local/kafka/pom.xml)
+OPENSEARCH_VERSION=$(sed -n 's:.*<opensearch.version>\(.*\)</opensearch.version>.*:\1:p' deploy/local/opensearch/pom.xml)
 STRIPE_MOCK_VERSION=$(<deploy/local/stripe-mock.version)
-readonly RUST_MIN KAFKA_VERSION STRIPE_MOCK_VERSION
+readonly RUST_MIN KAFKA_VERSION OPENSEARCH_VERSION STRIPE_MOCK_VERSION
 readonly KAFKA_FOLDER=".ferrocart/kafka-$KAFKA_VERSION"
+readonly OPENSEARCH_FOLDER=".ferrocart/opensearch-$OPENSEARCH_VERSION"
 readonly STRIPE_MOCK_FOLDER=".ferrocart/stripe-mock-$STRIPE_MOCK_VERSION"
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -162,6 +164,28 @@ fetch_kafka() {
     trap - EXIT
 }
 
+# An OpenSearch node, against which the search service's suite runs a second time. Without it, or without a JDK,
+# that run says that it is skipped; nothing else needs it.
+fetch_opensearch() {
+    local fresh
+    if ! has mvn || ! has javac; then
+        say "no Maven or no JDK: search is not tested against OpenSearch"
+        return 0
+    fi
+    say "fetching OpenSearch $OPENSEARCH_VERSION from Maven Central (45 MB)"
+    mkdir -p "$OPENSEARCH_FOLDER"
+    fresh=$(mktemp -d "$OPENSEARCH_FOLDER/libs.XXXXXX")
+    if mvn -q -B -f deploy/local/opensearch/pom.xml dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$PWD/$fresh" </dev/null; then
+        chmod 755 "$fresh"
+        # Someone else may have been quicker.
+        [ -e "$OPENSEARCH_FOLDER/libs" ] || mv "$fresh" "$OPENSEARCH_FOLDER/libs"
+    else
+        say "OpenSearch could not be had: search is not tested against it"
+    fi
+    rm -rf "$fresh"
+}
+
 # Stripe's mock server, and the description of Stripe's API that comes with it: tests hold the payment service
 # and the sandbox against them. Without them these tests say that they are skipped; nothing else needs them.
 fetch_stripe_mock() {
@@ -231,4 +255,5 @@ if [ ! -e "$STRIPE_MOCK_FOLDER/spec3.json" ]; then
     fetch_stripe_mock
 fi
 fetch_deploy_tools
+if [ ! -e "$OPENSEARCH_FOLDER/libs" ]; then fetch_opensearch; fi
 say "everything is there"

@@ -32,6 +32,9 @@ struct Args {
     /// The folder of the release binaries; without it the one that holds this program
     #[arg(long)]
     binaries: Option<PathBuf>,
+    /// The search service's engine in the relevance part: `embedded` or a cluster's URL
+    #[arg(long, default_value = "embedded")]
+    search_engine: String,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -161,7 +164,9 @@ async fn run(args: Args) -> Result<()> {
     }
     if all || args.only.contains(&Part::Relevance) {
         eprintln!("relevance: judged queries over the sample catalog");
-        let (figures, notes) = relevance::run(binaries).await.context("relevance")?;
+        let (figures, notes) = relevance::run(binaries, &args.search_engine)
+            .await
+            .context("relevance")?;
         report.figures.extend(figures);
         report.notes.extend(notes);
     }

@@ -32,7 +32,13 @@ pub struct Settings {
     pub query_parallel_max: usize,
     pub query_wait_ms: u64,
     pub synonyms_file: PathBuf,
+    pub search_engine: String,
+    pub search_engine_prefix: String,
+    pub search_engine_timeout_ms: u64,
 }
+
+/// The value of `search_engine` that chooses the index on this machine's disk.
+pub(crate) const EMBEDDED: &str = "embedded";
 
 impl Settings {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
@@ -58,10 +64,27 @@ impl Settings {
                 "must be from 1 to 256",
             ));
         }
+        let is_url = ["http://", "https://"]
+            .iter()
+            .any(|scheme| self.search_engine.starts_with(scheme));
+        if self.search_engine != EMBEDDED && !is_url {
+            let reason = "must be `embedded` or the URL of an OpenSearch or Elasticsearch cluster";
+            return Err(ConfigError::rejected("search_engine", reason));
+        }
+        if !(1..=60_000).contains(&self.search_engine_timeout_ms) {
+            return Err(ConfigError::rejected(
+                "search_engine_timeout_ms",
+                "must be from 1 to 60000",
+            ));
+        }
         if self.cache_ttl_seconds == 0 {
             return Err(ConfigError::rejected("cache_ttl_seconds", "must be at least 1"));
         }
         Ok(())
+    }
+
+    pub(crate) fn search_engine_timeout(&self) -> Duration {
+        Duration::from_millis(self.search_engine_timeout_ms)
     }
 
     pub(crate) fn query_wait(&self) -> Duration {

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
 use crate::app::{Finder, Serving};
-use crate::config::Settings;
+use crate::config::{EMBEDDED, Settings};
 use crate::engine::language::Synonyms;
-use crate::engine::{EmbeddedIndexes, EmbeddedSettings, Indexes};
+use crate::engine::{EmbeddedIndexes, EmbeddedSettings, Indexes, OpenSearchIndexes, OpenSearchSettings};
 use crate::openapi::Document;
 use crate::routes;
 use crate::store::ResultCache;
@@ -73,14 +73,7 @@ impl Application {
         let verifier = TokenVerifier::load(Search::NAME, &settings.auth)?;
         let redis = Redis::new(&settings.redis)?;
         let synonyms = Arc::new(Synonyms::load(&settings.synonyms_file)?);
-        let embedded = EmbeddedSettings {
-            folder: settings.index_dir.clone(),
-            memory_bytes: settings.index_memory_bytes,
-            query_parallel_max: settings.query_parallel_max,
-            query_wait: settings.query_wait(),
-            synonyms: Arc::clone(&synonyms),
-        };
-        let indexes: Arc<dyn Indexes> = Arc::new(EmbeddedIndexes::new(embedded, ids));
+        let indexes = indexes(&settings, &synonyms, ids)?;
         let engine = indexes.serving().await?;
         tracing::info!(index.id = engine.index_id(), "the index is open");
         Ok(Self {
@@ -141,6 +134,30 @@ impl Application {
         };
         run_service(server, parts, configure, background, cancel).await
     }
+}
+
+fn indexes(
+    settings: &Settings,
+    synonyms: &Arc<Synonyms>,
+    ids: SharedIds,
+) -> anyhow::Result<Arc<dyn Indexes>> {
+    if settings.search_engine != EMBEDDED {
+        let cluster = OpenSearchSettings {
+            url: settings.search_engine.clone(),
+            prefix: settings.search_engine_prefix.clone(),
+            timeout: settings.search_engine_timeout(),
+            synonyms: Arc::clone(synonyms),
+        };
+        return Ok(Arc::new(OpenSearchIndexes::new(cluster, ids)?));
+    }
+    let embedded = EmbeddedSettings {
+        folder: settings.index_dir.clone(),
+        memory_bytes: settings.index_memory_bytes,
+        query_parallel_max: settings.query_parallel_max,
+        query_wait: settings.query_wait(),
+        synonyms: Arc::clone(synonyms),
+    };
+    Ok(Arc::new(EmbeddedIndexes::new(embedded, ids)))
 }
 
 /// Ready when the index can be asked. Neither Redis nor Kafka is needed for that, and an index that still

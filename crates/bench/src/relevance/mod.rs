@@ -42,11 +42,12 @@ struct Outcome {
 }
 
 /// The same index gives the same answers, so that one run is enough.
-pub async fn run(binaries: PathBuf) -> Result<(Vec<Figure>, Vec<String>)> {
+pub async fn run(binaries: PathBuf, engine: &str) -> Result<(Vec<Figure>, Vec<String>)> {
     let queries = judged::queries()?;
     let products: Vec<Product> = generate(SEED, PRODUCTS).collect();
     let stack = Stack::builder()
         .binaries(&binaries)
+        .env(Service::Search, "SEARCH_ENGINE", engine)
         .start()
         .await
         .context("bring the platform up")?;
@@ -68,7 +69,7 @@ pub async fn run(binaries: PathBuf) -> Result<(Vec<Figure>, Vec<String>)> {
         outcomes.push(judge(query, &found, &products)?);
     }
     stack.down().await?;
-    Ok(report(outcomes))
+    Ok(report(outcomes, kind(engine)))
 }
 
 async fn search(number: usize, gateway: &str, text: &str) -> Result<Found> {
@@ -121,7 +122,16 @@ fn judge(query: &judged::Query, found: &Found, products: &[Product]) -> Result<O
     })
 }
 
-fn report(mut outcomes: Vec<Outcome>) -> (Vec<Figure>, Vec<String>) {
+/// A cluster's address may hold a password.
+fn kind(engine: &str) -> &'static str {
+    if engine == "embedded" {
+        "embedded engine"
+    } else {
+        "cluster"
+    }
+}
+
+fn report(mut outcomes: Vec<Outcome>, engine: &str) -> (Vec<Figure>, Vec<String>) {
     let all: Vec<u64> = outcomes.iter().map(|outcome| outcome.ndcg_permille).collect();
     let without = outcomes.iter().filter(|outcome| !outcome.found).count();
     let without = u64::try_from(without * 1_000)
@@ -129,9 +139,9 @@ fn report(mut outcomes: Vec<Outcome>) -> (Vec<Figure>, Vec<String>) {
         .checked_div(u64::try_from(outcomes.len()).unwrap_or(u64::MAX))
         .unwrap_or(0);
     let figures = vec![
-        Figure::new("search: NDCG@10, embedded engine", " ‰", vec![mean(&all)]),
+        Figure::new(&format!("search: NDCG@10, {engine}"), " ‰", vec![mean(&all)]),
         Figure::new(
-            "search: queries without a hit, embedded engine",
+            &format!("search: queries without a hit, {engine}"),
             " ‰",
             vec![without],
         ),

@@ -92,3 +92,20 @@ pub(crate) enum SuggestionKind {
     Brand,
     Product,
 }
+
+/// Brands, then titles; of these, those that begin with what was typed first, each group in its order.
+pub(crate) fn complete(
+    typed: &str,
+    brands: Vec<String>,
+    mut titles: Vec<String>,
+    limit: usize,
+) -> Vec<Suggestion> {
+    let beginning = typed.to_lowercase();
+    titles.sort_by_key(|title| !title.to_lowercase().starts_with(&beginning));
+    let mut seen = BTreeSet::new();
+    titles.retain(|title| seen.insert(title.to_lowercase()));
+    let kinds = |kind| move |text| Suggestion { text, kind };
+    let brands = brands.into_iter().map(kinds(SuggestionKind::Brand));
+    let titles = titles.into_iter().map(kinds(SuggestionKind::Product));
+    brands.chain(titles).take(limit).collect()
+}

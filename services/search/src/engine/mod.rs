@@ -1,7 +1,10 @@
 //! The seam between the service and the software that holds its index.
 
+mod batch;
 mod embedded;
 pub(crate) mod language;
+mod opensearch;
+mod weights;
 
 use std::sync::Arc;
 
@@ -10,6 +13,7 @@ use async_trait::async_trait;
 use crate::domain::{Change, Request, Results, Suggestion};
 
 pub(crate) use embedded::{EmbeddedIndexes, EmbeddedSettings};
+pub(crate) use opensearch::{OpenSearchIndexes, OpenSearchSettings};
 
 /// An index of products.
 #[async_trait]
@@ -22,8 +26,9 @@ pub(crate) trait SearchEngine: Send + Sync + 'static {
     /// have the same. For caches.
     fn generation(&self) -> String;
 
-    /// Applies changes in order, all or none. They are durable and searchable when it returns. Changes
-    /// that came before, or that are older than what is there, change nothing.
+    /// Applies changes in order. They are durable and searchable when it returns. Changes
+    /// that came before, or that are older than what is there, change nothing: after a failure, which may
+    /// leave part of them applied, they are given again.
     async fn apply(&self, changes: Vec<Change>) -> Result<(), EngineError>;
 
     async fn search(&self, request: Request) -> Result<Results, EngineError>;

@@ -5,8 +5,14 @@
 mod crash;
 mod events;
 mod find;
+mod folders;
 mod goods;
 mod index;
 mod refusals;
 mod support;
 mod text;
+
+/// The engine that the suite runs against.
+pub(crate) fn engine() -> impl Future<Output = String> {
+    std::future::ready("embedded".to_owned())
+}

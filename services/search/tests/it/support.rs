@@ -57,6 +57,9 @@ impl Shop {
             query_parallel_max: 4,
             query_wait_ms: 5_000,
             synonyms_file: std::path::PathBuf::new(),
+            search_engine: crate::engine().await,
+            search_engine_prefix: format!("{}-", uuid().simple()),
+            search_engine_timeout_ms: 20_000,
         };
         change(&mut settings);
         ferrocart_kafka_kit::ensure_topics(&env.kafka, None)

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use tantivy::collector::Count;
@@ -9,12 +9,12 @@ use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{Searcher, Term};
 
 use super::collect::{Counting, PageHits, PageOf, Place};
-use super::record::Record;
+use super::record;
 use super::schema::Fields;
 use super::text::{self, Mode};
 use crate::domain::{
-    After, FacetCount, FacetCounts, FacetName, Filters, Hit, Request, Results, Sort, Suggestion,
-    SuggestionKind, attribute_value, counts, most_frequent,
+    After, FacetCount, FacetCounts, FacetName, Filters, Hit, Record, Request, Results, Sort, Suggestion,
+    attribute_value, complete, counts, most_frequent,
 };
 use crate::engine::EngineError;
 use crate::engine::language::{Synonyms, Typed, Word, plain_analyzer, tokens, typed, words};
@@ -175,7 +175,7 @@ impl<'a> Reading<'a> {
     }
 
     fn hit(&self, address: tantivy::DocAddress) -> Result<Hit, EngineError> {
-        match Record::read(self.searcher, self.fields, address)? {
+        match record::read(self.searcher, self.fields, address)? {
             Record::Product { product, in_stock } => Ok(Hit { product, in_stock }),
             other => Err(EngineError::Damaged {
                 key: other.key(),
@@ -232,32 +232,8 @@ impl<'a> Reading<'a> {
         if words.is_empty() {
             return Ok(Vec::new());
         }
-        let mut suggestions: Vec<Suggestion> = self
-            .brands(&words)?
-            .into_iter()
-            .take(limit)
-            .map(|brand| Suggestion {
-                text: brand.value,
-                kind: SuggestionKind::Brand,
-            })
-            .collect();
-        let mut titles = self.titles(&words)?;
-        let beginning = typed.to_lowercase();
-        // Stable: those that begin with what was typed first, each group by rating.
-        titles.sort_by_key(|title| !title.to_lowercase().starts_with(&beginning));
-        let mut seen = BTreeSet::new();
-        for title in titles {
-            if suggestions.len() == limit {
-                break;
-            }
-            if seen.insert(title.to_lowercase()) {
-                suggestions.push(Suggestion {
-                    text: title,
-                    kind: SuggestionKind::Product,
-                });
-            }
-        }
-        Ok(suggestions)
+        let brands = self.brands(&words)?.into_iter().map(|brand| brand.value);
+        Ok(complete(typed, brands.collect(), self.titles(&words)?, limit))
     }
 
     fn brands(&self, words: &[Word]) -> Result<Vec<FacetCount>, EngineError> {

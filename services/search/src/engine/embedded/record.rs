@@ -1,103 +1,48 @@
-use ferrocart_types::{ProductId, SkuId};
-use serde::{Deserialize, Serialize};
 use tantivy::schema::Value;
 use tantivy::{DocAddress, Searcher, TantivyDocument, Term};
 
 use super::schema::Fields;
-use crate::domain::Product;
+use crate::domain::{Product, Record};
 use crate::engine::EngineError;
 
-/// What a document of the index stands for; kept whole in its field `body`, so that a change of one part
-/// can write the document anew.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Record {
-    Product {
-        product: Product,
-        in_stock: bool,
-    },
-    /// Remembered, so that an older event does not bring the product back.
-    Deleted {
-        product_id: ProductId,
-        version: i64,
-    },
-    /// Kept apart from the product, because it may be known before it.
-    Stock {
-        sku_id: SkuId,
-        version: i64,
-        available: i64,
-    },
+/// The document; only a listed product gets more than its key and its body.
+pub(super) fn to_document(record: &Record, fields: &Fields) -> Result<TantivyDocument, EngineError> {
+    let mut document = TantivyDocument::default();
+    document.add_text(fields.key, record.key());
+    let body = serde_json::to_vec(record).map_err(EngineError::during("writing a document"))?;
+    document.add_bytes(fields.body, &body);
+    if let Record::Product { product, in_stock } = record
+        && product.listed()
+    {
+        add_listed(&mut document, fields, product, *in_stock);
+    }
+    Ok(document)
 }
 
-impl Record {
-    pub(super) fn key(&self) -> String {
-        match self {
-            Self::Product { product, .. } => product_key(product.product_id),
-            Self::Deleted { product_id, .. } => product_key(*product_id),
-            Self::Stock { sku_id, .. } => stock_key(*sku_id),
-        }
-    }
-
-    pub(super) fn version(&self) -> i64 {
-        match self {
-            Self::Product { product, .. } => product.version,
-            Self::Deleted { version, .. } | Self::Stock { version, .. } => *version,
-        }
-    }
-
-    /// The document; only a listed product gets more than its key and its body.
-    pub(super) fn to_document(&self, fields: &Fields) -> Result<TantivyDocument, EngineError> {
-        let mut document = TantivyDocument::default();
-        document.add_text(fields.key, self.key());
-        let body = serde_json::to_vec(self).map_err(EngineError::during("writing a document"))?;
-        document.add_bytes(fields.body, &body);
-        if let Self::Product { product, in_stock } = self
-            && product.listed()
-        {
-            add_listed(&mut document, fields, product, *in_stock);
-        }
-        Ok(document)
-    }
-
-    /// Reads the document with the key, if there is one.
-    pub(super) fn find(searcher: &Searcher, fields: &Fields, key: &str) -> Result<Option<Self>, EngineError> {
-        let term = Term::from_field_text(fields.key, key);
-        let address = addresses(searcher, &term)?.into_iter().next();
-        address
-            .map(|address| Self::read(searcher, fields, address))
-            .transpose()
-    }
-
-    pub(super) fn read(
-        searcher: &Searcher,
-        fields: &Fields,
-        address: DocAddress,
-    ) -> Result<Self, EngineError> {
-        let document: TantivyDocument = searcher
-            .doc(address)
-            .map_err(EngineError::during("reading a document"))?;
-        let key = || {
-            let key = document.get_first(fields.key).and_then(|value| value.as_str());
-            key.map_or_else(|| format!("{address:?}"), ToOwned::to_owned)
-        };
-        let body = document.get_first(fields.body).and_then(|value| value.as_bytes());
-        let body = body.ok_or_else(|| EngineError::Damaged {
-            key: key(),
-            reason: "it has no body".to_owned(),
-        })?;
-        serde_json::from_slice(body).map_err(|error| EngineError::Damaged {
-            key: key(),
-            reason: error.to_string(),
-        })
-    }
+/// Reads the document with the key, if there is one.
+pub(super) fn find(searcher: &Searcher, fields: &Fields, key: &str) -> Result<Option<Record>, EngineError> {
+    let term = Term::from_field_text(fields.key, key);
+    let address = addresses(searcher, &term)?.into_iter().next();
+    address.map(|address| read(searcher, fields, address)).transpose()
 }
 
-pub(super) fn product_key(product_id: ProductId) -> String {
-    format!("p:{product_id}")
-}
-
-pub(super) fn stock_key(sku_id: SkuId) -> String {
-    format!("s:{sku_id}")
+pub(super) fn read(searcher: &Searcher, fields: &Fields, address: DocAddress) -> Result<Record, EngineError> {
+    let document: TantivyDocument = searcher
+        .doc(address)
+        .map_err(EngineError::during("reading a document"))?;
+    let key = || {
+        let key = document.get_first(fields.key).and_then(|value| value.as_str());
+        key.map_or_else(|| format!("{address:?}"), ToOwned::to_owned)
+    };
+    let body = document.get_first(fields.body).and_then(|value| value.as_bytes());
+    let body = body.ok_or_else(|| EngineError::Damaged {
+        key: key(),
+        reason: "it has no body".to_owned(),
+    })?;
+    serde_json::from_slice(body).map_err(|error| EngineError::Damaged {
+        key: key(),
+        reason: error.to_string(),
+    })
 }
 
 /// The living documents that hold the term.

@@ -12,26 +12,9 @@ use tantivy::{Score, Searcher, Term};
 use super::schema::{Fields, TextFields};
 use crate::engine::EngineError;
 use crate::engine::language::{Slot, Synonyms, Typed, Word};
-
-/// Every word found as such is worth more than all that prefixes, guesses and frequencies can add up to.
-const EXACT: Score = 1_000.0;
-/// What means the same comes after it, and in the title before what holds it elsewhere.
-const SYNONYM: Score = 600.0;
-const SYNONYM_IN_TITLE: Score = 100.0;
-/// Two words that stand side by side in a title as they were typed.
-const SIDE_BY_SIDE: Score = 60.0;
-/// What a field tells when it holds a word, or a word that begins so.
-const TITLE: (Score, Score) = (4.0, 60.0);
-const BRAND: (Score, Score) = (3.0, 45.0);
-const CATEGORY: (Score, Score) = (2.0, 30.0);
-const ATTRIBUTES: (Score, Score) = (1.5, 20.0);
-const DESCRIPTION: (Score, Score) = (1.0, 10.0);
-/// A word one letter off counts by its frequencies alone, and little.
-const MISSPELT: Score = 0.02;
-/// How many words of the index one misspelt word may stand for, the most frequent first.
-const GUESSES_MAX: usize = 32;
-/// Words of so many letters may have two wrong ones and still be recognised.
-const TWO_WRONG_FROM: usize = 6;
+use crate::engine::weights::{
+    EXACT, FIELDS, GUESSES_MAX, SIDE_BY_SIDE, SYNONYM_IN_TITLE, TWO_WRONG_FROM, misspelt, synonym,
+};
 
 /// Whether a document must hold all the words or any of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +82,10 @@ fn one_slot(slot: &Slot<'_>, searcher: &Searcher, fields: &Fields) -> Result<Box
             ))
         });
         let anywhere = Box::new(BooleanQuery::intersection(everywhere.collect()));
-        ways.push(Box::new(ConstScoreQuery::new(anywhere, SYNONYM)));
+        ways.push(Box::new(ConstScoreQuery::new(
+            anywhere,
+            synonym(slot.words.len()),
+        )));
         ways.push(Box::new(ConstScoreQuery::new(in_title, SYNONYM_IN_TITLE)));
     }
     Ok(Box::new(BooleanQuery::union(ways)))
@@ -125,12 +111,13 @@ fn one_word(word: &Word, searcher: &Searcher, fields: &Fields) -> Result<Box<dyn
 }
 
 fn weighed(fields: &TextFields) -> [(Field, (Score, Score)); 5] {
+    let [title, brand, category, attributes, description] = FIELDS;
     [
-        (fields.title, TITLE),
-        (fields.brand, BRAND),
-        (fields.category, CATEGORY),
-        (fields.attributes, ATTRIBUTES),
-        (fields.description, DESCRIPTION),
+        (fields.title, title),
+        (fields.brand, brand),
+        (fields.category, category),
+        (fields.attributes, attributes),
+        (fields.description, description),
     ]
 }
 
@@ -181,8 +168,8 @@ fn guesses(
             .map(|(text, _)| term(field, text))
             .collect::<Vec<_>>();
         if !words.is_empty() {
-            let any = BoostQuery::new(Box::new(BooleanQuery::union(words)), weight);
-            guesses.push(Box::new(BoostQuery::new(Box::new(any), MISSPELT)));
+            let any = Box::new(BooleanQuery::union(words));
+            guesses.push(Box::new(BoostQuery::new(any, misspelt(weight))));
         }
     }
     Ok(guesses)
