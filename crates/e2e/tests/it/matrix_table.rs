@@ -146,7 +146,7 @@ pub(crate) const TABLE: &[Row] = &[
         "PUT",
         "/v1/products/{product}/reviews/{any}/status",
         CATALOG,
-        r#"{"status": "PUBLISHED"}"#,
+        r#"{"status": "published"}"#,
         "-xxxxxx00",
     ),
     row(

@@ -86,7 +86,7 @@ async fn a_checkout_that_does_not_get_on_is_called_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refund_is_not_called_off_and_nonsense_is_named() {
-    let shop = Shop::open_with(|settings| settings.checkout_deadline_ms = 300).await;
+    let shop = Shop::open_with(|settings| settings.checkout_deadline_ms = 3_000).await;
     let (_, _, id) = shop.confirmed().await;
     let (admin, warehouse) = (shop.staff(Role::Admin), shop.staff(Role::Warehouse));
     for verb in ["ship", "deliver"] {
