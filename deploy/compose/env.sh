@@ -37,6 +37,7 @@ write_env() {
         echo "REDIS_CART_PASSWORD=$(hex 20)"
         echo "KAFKA_CLUSTER_ID=$(kafka_cluster_id)"
         echo "PSP_API_KEY=sk_test_$(hex 16)"
+        echo "PSP_PUBLISHABLE_KEY=pk_test_$(hex 16)"
         echo "PSP_WEBHOOK_SECRET=whsec_$(hex 24)"
         echo "ADMIN_EMAIL=admin@example.com"
         echo "ADMIN_PASSWORD=$(hex 10)"
