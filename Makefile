@@ -76,7 +76,7 @@ lint: ## Check formatting, architecture and generated code, and run clippy witho
 	@deploy/check/run.sh
 
 .PHONY: deploy-check
-deploy-check: ## Hold image, compose file and alert rules against the code, and test the alerts
+deploy-check: ## Hold image, compose file, chart, manifests and alert rules against the code
 	@deploy/check/run.sh
 
 .PHONY: compose-env

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Checks what is deployed against the code, with the tools that this machine has; says loudly what it skips.
+# With --write it first makes anew what of k8s/ is taken from the chart.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -9,6 +10,15 @@ if command -v openssl >/dev/null && PYTHONPATH=.ferrocart/deploy-python python3 
     PYTHONPATH=.ferrocart/deploy-python python3 deploy/check/check.py
 else
     say "SKIPPED: image, compose and rules against the code (needs openssl, and Python 3.11 with PyYAML)"
+fi
+
+helm=$PWD/.ferrocart/helm-$(<deploy/check/helm.version)/helm
+kustomize=$PWD/.ferrocart/kustomize-$(<deploy/check/kustomize.version)/kustomize
+if [ -x "$helm" ] && [ -x "$kustomize" ] &&
+    PYTHONPATH=.ferrocart/deploy-python python3 -c 'import tomllib, kubernetes_validate' 2>/dev/null; then
+    HELM=$helm KUSTOMIZE=$kustomize PYTHONPATH=.ferrocart/deploy-python python3 deploy/check/kubernetes.py "$@"
+else
+    say "SKIPPED: the Helm chart and k8s/ (needs Helm, kustomize and Kubernetes' schemas: make setup)"
 fi
 
 promtool=$(command -v promtool || echo .ferrocart/prometheus/usr/bin/promtool)

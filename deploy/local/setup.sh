@@ -207,9 +207,25 @@ fetch_stripe_mock() {
     rm -rf "$fresh"
 }
 
+# fetch_go_tool NAME MODULE CONSEQUENCE: of the version that stands in deploy/check/NAME.version.
+fetch_go_tool() {
+    local version folder
+    version=$(<"deploy/check/$1.version")
+    folder=".ferrocart/$1-$version"
+    [ ! -x "$folder/$1" ] || return 0
+    if ! has go; then
+        say "no Go: $3"
+        return 0
+    fi
+    say "building $1 $version (minutes, once)"
+    mkdir -p "$folder"
+    (cd "$folder" && GOBIN="$PWD" GOWORK=off go install -trimpath -ldflags='-s -w' "$2@v$version") \
+        </dev/null >/dev/null 2>&1 || say "it could not be had: $3"
+}
+
 # What `make deploy-check` uses: Debian's promtool, unpacked and not installed, so that no server is started and no
-# root is needed; the Compose Specification's own checker, by Go; and a YAML reader for Python. Without them the checks
-# that need them say that they are skipped.
+# root is needed; the Compose Specification's own checker, Helm and kustomize, by Go; Kubernetes' schemas and a YAML
+# reader, for Python. Without them the checks that need them say that they are skipped.
 fetch_deploy_tools() {
     local fresh version folder
     version=$(<deploy/check/compose-go.version)
@@ -219,6 +235,14 @@ fetch_deploy_tools() {
         mkdir -p "$folder"
         (cd "$folder" && GOBIN="$PWD" GOWORK=off go install "github.com/compose-spec/compose-go/v2/cmd@v$version") \
             </dev/null >/dev/null 2>&1 || say "it could not be had: its check of docker-compose.yml is skipped"
+    fi
+    fetch_go_tool helm helm.sh/helm/v3/cmd/helm "the checks of the Helm chart and of k8s/ are skipped"
+    fetch_go_tool kustomize sigs.k8s.io/kustomize/kustomize/v5 "the checks of the Helm chart and of k8s/ are skipped"
+    if ! PYTHONPATH=.ferrocart/deploy-python python3 -c 'import kubernetes_validate' 2>/dev/null; then
+        say "fetching Kubernetes' schemas, for the checks of the Helm chart and of k8s/"
+        python3 -m pip install -q --target .ferrocart/deploy-python kubernetes-validate==1.37.0 PyYAML==6.0.3 \
+            </dev/null >/dev/null 2>&1 ||
+            say "they could not be had: the checks of the Helm chart and of k8s/ are skipped"
     fi
     if ! has promtool && [ ! -x .ferrocart/prometheus/usr/bin/promtool ] && has apt-get && has dpkg-deb; then
         say "fetching promtool (Debian's package prometheus), for the checks of the alert rules"
