@@ -17,6 +17,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ["gateway", "catalog", "search", "cart", "inventory", "order", "payment", "notification"]
+# The port of each service: a default URL that leads to another one is a slip that no test of one service sees.
+PORTS = {name: 8080 + number for number, name in enumerate(SERVICES)}
 DATABASES = {
     "gateway": "identity",
     "catalog": "catalog",
@@ -47,6 +49,17 @@ def flat(table: dict, prefix: str = "") -> set[str]:
         name = prefix + key.upper()
         keys |= flat(value, name + "__") if isinstance(value, dict) else {name}
     return keys
+
+
+def check_defaults(name: str) -> None:
+    """Each service listens where its neighbours look for it."""
+    defaults = tomllib.loads(read(f"services/{name}/config.default.toml"))
+    if defaults["port"] != PORTS[name]:
+        complain(f"{name}: its port is {defaults['port']} instead of {PORTS[name]}")
+    for key, value in defaults.items():
+        neighbour = key.removesuffix("_url")
+        if neighbour in PORTS and neighbour != key and value != f"http://127.0.0.1:{PORTS[neighbour]}":
+            complain(f"{name}: {key} leads to {value}, {neighbour} is at {PORTS[neighbour]}")
 
 
 def check_settings(name: str, service: dict) -> None:
@@ -188,6 +201,8 @@ def check_rules() -> None:
 
 
 def main() -> int:
+    for name in SERVICES:
+        check_defaults(name)
     check_compose()
     check_image()
     check_rules()

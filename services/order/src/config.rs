@@ -60,6 +60,13 @@ pub struct SagaSettings {
     pub saga_backoff_min_ms: u64,
     pub saga_backoff_max_ms: u64,
     pub saga_stuck_tries: u32,
+    pub payment_look_ms: u64,
+}
+
+impl SagaSettings {
+    pub(crate) const fn payment_look(&self) -> Duration {
+        Duration::from_millis(self.payment_look_ms)
+    }
 }
 
 /// A reservation is held for an hour at most; the payment must be through before.
@@ -118,6 +125,9 @@ impl Settings {
                 "saga_tries_max, saga_concurrency_max and saga_poll_ms must be above 0",
             ));
         }
+        if !(1..=60_000).contains(&self.saga.payment_look_ms) {
+            return Err(refused("payment_look_ms", "must be from 1 to 60000"));
+        }
         if self.order_read_timeout_ms == 0 {
             return Err(refused("order_read_timeout_ms", "must be above 0"));
         }
@@ -161,6 +171,7 @@ mod tests {
             ("SAGA_BACKOFF_MAX_MS", "1"),
             ("IDEMPOTENCY_KEEP_HOURS", "1"),
             ("ORDER_READ_TIMEOUT_MS", "0"),
+            ("PAYMENT_LOOK_MS", "0"),
             ("PARTITION_MONTHS_AHEAD", "0"),
             ("ORDER_SNAPSHOT_KEEP_HOURS", "0"),
         ] {

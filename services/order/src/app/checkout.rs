@@ -332,6 +332,7 @@ impl App {
             step: Kind::Checkout.first_step(),
             reason: None,
             fence: 1,
+            wakes: 0,
             attempts: 0,
             payload: Payload {
                 traceparent: ferrocart_telemetry::current_traceparent(),

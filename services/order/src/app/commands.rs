@@ -188,6 +188,7 @@ impl App {
             step: kind.first_step(),
             reason: (kind == Kind::Cancel).then(|| cancel_reason(caller, &order)),
             fence: 1,
+            wakes: 0,
             attempts: 0,
             payload,
             created_at: now,

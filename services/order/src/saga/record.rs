@@ -17,20 +17,17 @@ use super::perform::Report;
 use super::{SagaError, answer};
 use crate::config::SagaSettings;
 use crate::domain::saga::{End, Kind, Next, Outcome, Situation, decide};
-use crate::domain::{CancelReason, Order, Step};
+use crate::domain::{Order, Step};
 use crate::events::status_event;
 use crate::snapshots::Snapshots;
-use crate::store::sagas::{LogLine, Progress, Saga, SagaState};
+use crate::store::sagas::{Held, LogLine, Progress, Saga, SagaState};
 use crate::store::{orders, sagas};
 
 /// A wait up to this long is slept through by the driver; for a longer one the saga is given up, and the
 /// recovery worker goes on with it.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// How often a payment is asked for that waits for its customer. Payment-events wake it earlier.
-const WAIT: Duration = Duration::from_secs(5);
-
-/// How often an order is looked after that waits for its payment method, which wakes it when it comes.
-const WAIT_FOR_METHOD: Duration = Duration::from_secs(15);
+/// So much rarer an order is looked after that waits for its payment method.
+const METHOD_LOOKS: u32 = 3;
 
 /// What the driver does next.
 pub(crate) enum Recorded {
@@ -158,7 +155,7 @@ impl Desk {
         let mut plans: Vec<Result<Plan, SagaError>> = steps
             .into_iter()
             .map(|step| match held.get(&step.saga.id) {
-                Some(cancel) => step.plan(*cancel, &self.settings),
+                Some(held) => step.plan(*held, &self.settings),
                 None => Err(SagaError::Fenced),
             })
             .collect();
@@ -246,7 +243,9 @@ async fn store_answers(
 }
 
 impl StepRecord {
-    fn plan(mut self, cancel: Option<CancelReason>, settings: &SagaSettings) -> Result<Plan, SagaError> {
+    fn plan(mut self, held: Held, settings: &SagaSettings) -> Result<Plan, SagaError> {
+        let woken = held.wakes > self.saga.wakes;
+        self.saga.wakes = held.wakes;
         let tried = self.saga.attempts.saturating_add(1);
         let age = self.now - self.saga.created_at;
         let patience = if self.saga.payload.pays_later {
@@ -257,7 +256,7 @@ impl StepRecord {
         let situation = Situation {
             step: self.saga.step,
             reason: self.saga.reason,
-            cancel,
+            cancel: held.cancel,
             exhausted: u32::try_from(tried).unwrap_or(u32::MAX) >= settings.saga_tries_max,
             overdue: age.num_seconds() >= i64::from(patience),
         };
@@ -280,6 +279,11 @@ impl StepRecord {
                 Ok(self.step_to(before, step, settings))
             }
             Next::End(end) => self.end(before, end),
+            // The news may have come behind the answer that says to wait.
+            Next::Wait if woken => {
+                let step = self.saga.step;
+                Ok(self.step_to(before, step, settings))
+            }
             Next::Retry | Next::Stuck | Next::Wait => Ok(self.again(before, next, tried, settings)),
         }
     }
@@ -325,8 +329,10 @@ impl StepRecord {
         let stuck =
             next == Next::Stuck || u32::try_from(tried).unwrap_or(u32::MAX) >= settings.saga_stuck_tries;
         let after = match next {
-            Next::Wait if self.saga.payload.payment_method.is_none() => WAIT_FOR_METHOD,
-            Next::Wait => WAIT,
+            Next::Wait if self.saga.payload.payment_method.is_none() => {
+                settings.payment_look() * METHOD_LOOKS
+            }
+            Next::Wait => settings.payment_look(),
             Next::Stuck => Duration::from_millis(settings.saga_backoff_max_ms),
             _ => backoff(settings, tried),
         };
@@ -514,6 +520,7 @@ mod tests {
             saga_backoff_min_ms: 100,
             saga_backoff_max_ms: 5_000,
             saga_stuck_tries: 20,
+            payment_look_ms: 5_000,
         };
         for tried in [1, 2, 3, 10, 1_000, i32::MAX] {
             let ceiling = (100_u64 << u32::try_from(tried - 1).unwrap().min(16)).min(5_000);

@@ -1,5 +1,6 @@
 //! Orders that are made from holds, paid at once or later.
 
+use ferrocart_contracts::v1::{Payment, PaymentAuthorized, PaymentStatus};
 use ferrocart_failpoint::Site;
 use ferrocart_test_kit::{Answer, eventually};
 use futures::future::join_all;
@@ -236,6 +237,59 @@ async fn an_order_that_is_paid_at_the_provider_is_confirmed() {
     .await;
     assert_eq!(shop.world.reservation(&id), Some("CONFIRMED"));
     assert_eq!(shop.world.available(sku), 8);
+}
+
+/// The driver is told that the payment waits, and before it has written that down the event is applied that says
+/// that it does not: nobody would look for a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn news_that_come_while_a_driver_is_at_work_are_looked_at_by_it() {
+    let shop = Shop::open_with_kafka(|settings| {
+        settings.saga.payment_look_ms = 60_000;
+        settings.saga.saga_lease_ms = 60_000;
+        settings.neighbours.payment_timeout_ms = 50_000;
+    })
+    .await;
+    let buyer = shop.customer();
+    let (_, hold) = shop.hold(&buyer);
+    shop.world.fail("authorize", Fault::Held);
+    let redeemed = ferrocart_telemetry::spawn("redeem", {
+        let (buyer, hold) = (buyer.clone(), hold.clone());
+        async move { buyer.redeem("key", &hold, None).await }
+    });
+    eventually("the answer is held", || async {
+        (shop.world.lock().held == 1).then_some(())
+    })
+    .await;
+    let payment_id = {
+        let mut state = shop.world.lock();
+        let payment = state.payments.get_mut(&hold).unwrap();
+        payment.1 = "AUTHORIZED";
+        payment.0.to_string()
+    };
+    let payment = Payment {
+        payment_id,
+        order_id: hold.clone(),
+        status: PaymentStatus::Authorized.into(),
+        sequence: 1,
+        ..Default::default()
+    };
+    let authorized = PaymentAuthorized {
+        payment: Some(payment),
+        ..Default::default()
+    };
+    let event = shop.env.publish("payment", &authorized).await;
+    eventually("the event is applied", || async {
+        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM inbox WHERE event_id = $1")
+            .bind(event.as_uuid())
+            .fetch_one(&shop.pool)
+            .await
+            .unwrap();
+        (seen == 1).then_some(())
+    })
+    .await;
+    shop.world.let_go();
+    buyer.until(&hold, "CONFIRMED").await;
+    redeemed.await.unwrap().expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]

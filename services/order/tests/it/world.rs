@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// Longer than any call's deadline in these tests.
@@ -27,6 +28,8 @@ pub(crate) enum Fault {
     Twice,
     /// It is done, slowly.
     Slow(Duration),
+    /// It is done at once, and answered when the test lets go.
+    Held,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +50,8 @@ pub(crate) struct State {
     pub(crate) money_moves: HashMap<(String, &'static str), u32>,
     pub(crate) calls: Vec<&'static str>,
     pub(crate) traceparents: Vec<(&'static str, String)>,
+    /// Answers that are held.
+    pub(crate) held: usize,
     faults: HashMap<&'static str, VecDeque<Fault>>,
     always: HashMap<&'static str, Fault>,
 }
@@ -54,6 +59,7 @@ pub(crate) struct State {
 #[derive(Clone)]
 pub(crate) struct World {
     state: Arc<Mutex<State>>,
+    let_go: Arc<Notify>,
     port: u16,
 }
 
@@ -62,6 +68,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let world = Self {
             state: Arc::default(),
+            let_go: Arc::default(),
             port: listener.local_addr().unwrap().port(),
         };
         let data = web::Data::new(world.clone());
@@ -92,6 +99,11 @@ impl World {
     /// Every call of that name is to fail so.
     pub(crate) fn fail_always(&self, call: &'static str, fault: Fault) {
         self.lock().always.insert(call, fault);
+    }
+
+    /// Gives the held answers, all of which are known to be held.
+    pub(crate) fn let_go(&self) {
+        self.let_go.notify_waiters();
     }
 
     pub(crate) fn heal(&self) {
@@ -177,6 +189,14 @@ async fn serve(world: web::Data<World>, request: HttpRequest, body: web::Bytes) 
         Some(Fault::Twice) => {
             act();
             act()
+        }
+        Some(Fault::Held) => {
+            // Listening begins before it is said.
+            let gone = world.let_go.notified();
+            let answer = act();
+            world.lock().held += 1;
+            gone.await;
+            answer
         }
         Some(Fault::Slow(wait)) => {
             tokio::time::sleep(wait).await;

@@ -108,6 +108,8 @@ pub(crate) struct Saga {
     pub(crate) step: Step,
     pub(crate) reason: Option<CancelReason>,
     pub(crate) fence: i64,
+    /// How often it was woken until its current step began.
+    pub(crate) wakes: i64,
     /// Tries of the current step whose outcome is unknown.
     pub(crate) attempts: i32,
     pub(crate) payload: Payload,
@@ -181,7 +183,7 @@ pub(crate) async fn take_over(
              SELECT saga_id FROM sagas
              WHERE state <> 'DONE' AND next_attempt_at <= $1 AND (lease_until IS NULL OR lease_until <= $1)
              ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-         RETURNING saga_id, order_id, kind, step, reason, fence, attempts, payload, payment_method, created_at",
+         RETURNING saga_id, order_id, kind, step, reason, fence, wakes, attempts, payload, payment_method, created_at",
     )
     .bind(now)
     .bind(lease.owner)
@@ -193,15 +195,24 @@ pub(crate) async fn take_over(
     rows.iter().map(saga).collect()
 }
 
-/// Locks drivers' sagas until the transaction ends. Answers, of those that are still theirs, who wants the
-/// order cancelled, if anyone does; one that another driver has taken over is left out.
+/// What others have left at a saga for its driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Why somebody wants the order cancelled.
+    pub(crate) cancel: Option<CancelReason>,
+    /// How often it was woken.
+    pub(crate) wakes: i64,
+}
+
+/// Locks drivers' sagas until the transaction ends. Answers what was left at those that are still theirs; one that
+/// another driver has taken over is left out.
 pub(crate) async fn hold(
     conn: &mut PgConnection,
     sagas: &[&Saga],
-) -> Result<HashMap<SagaId, Option<CancelReason>>, StoreError> {
+) -> Result<HashMap<SagaId, Held>, StoreError> {
     const OP: &str = "sagas.hold";
     let rows = sqlx::query(
-        "SELECT sagas.saga_id, sagas.cancel_requested FROM UNNEST($1::uuid[], $2::bigint[]) AS held (saga_id, fence)
+        "SELECT sagas.saga_id, sagas.cancel_requested, sagas.wakes FROM UNNEST($1::uuid[], $2::bigint[]) AS held (saga_id, fence)
          JOIN sagas ON sagas.saga_id = held.saga_id AND sagas.fence = held.fence
          WHERE sagas.state <> 'DONE' ORDER BY sagas.saga_id FOR UPDATE OF sagas",
     )
@@ -219,7 +230,8 @@ pub(crate) async fn hold(
                 .op(OP)?
                 .map(|text| CancelReason::parse(text).ok_or_else(|| unknown(text)))
                 .transpose()?;
-            Ok((SagaId(id), cancel))
+            let wakes = row.try_get("wakes").op(OP)?;
+            Ok((SagaId(id), Held { cancel, wakes }))
         })
         .collect()
 }
@@ -390,15 +402,18 @@ pub(crate) async fn request_cancel(
     expect_one(OP, done.rows_affected())
 }
 
-/// Wakes checkouts that wait for their payments.
+/// Wakes checkouts that wait for their payments. One that a driver is at is looked at again by that driver.
 pub(crate) async fn wake_waiting(
     conn: &mut PgConnection,
     orders: impl Iterator<Item = OrderId>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE sagas SET next_attempt_at = LEAST(next_attempt_at, $2)
-         WHERE order_id = ANY($1) AND state <> 'DONE' AND lease_until IS NULL AND step = 'AUTHORIZE'",
+        // Locked in the order in which drivers lock theirs.
+        "UPDATE sagas SET wakes = wakes + 1, next_attempt_at = LEAST(next_attempt_at, $2)
+         WHERE saga_id IN (
+             SELECT saga_id FROM sagas WHERE order_id = ANY($1) AND state <> 'DONE' AND step = 'AUTHORIZE'
+             ORDER BY saga_id FOR UPDATE)",
     )
     .bind(orders.map(|id| id.as_uuid()).collect::<Vec<_>>())
     .bind(now)
@@ -443,6 +458,7 @@ fn saga(row: &PgRow) -> Result<Saga, StoreError> {
         step: parse_step(id, row.try_get("step").op(OP)?)?,
         reason: parse_reason(id, row.try_get("reason").op(OP)?)?,
         fence: row.try_get("fence").op(OP)?,
+        wakes: row.try_get("wakes").op(OP)?,
         attempts: row.try_get("attempts").op(OP)?,
         payload,
         created_at: row.try_get("created_at").op(OP)?,
