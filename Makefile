@@ -67,6 +67,14 @@ chaos: setup ## Break every step in every way and audit what is left (ARGS="--qu
 	@cargo build $(foreach name,psp-sandbox chaos $(SERVICES),-p ferrocart-$(name)) --bins
 	@target/debug/ferrocart-chaos $(ARGS)
 
+.PHONY: openapi
+openapi: ## Write docs/openapi.json, the public API of all services
+	@cargo xtask openapi
+
+.PHONY: contract
+contract: ## Hold the platform of `make run` against its own OpenAPI document, with made-up requests
+	@deploy/check/contract.sh $(FOLDER)
+
 .PHONY: lint
 lint: ## Check formatting, architecture and generated code, and run clippy without mercy
 	@cargo fmt --all --check

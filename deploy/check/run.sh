@@ -42,4 +42,5 @@ else
     say "SKIPPED: docker-compose.yml against the Compose Specification (its checker could not be had)"
 fi
 
+deploy/check/api.sh
 deploy/backup/test.sh

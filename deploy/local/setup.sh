@@ -279,5 +279,6 @@ if [ ! -e "$STRIPE_MOCK_FOLDER/spec3.json" ]; then
     fetch_stripe_mock
 fi
 fetch_deploy_tools
+fetch_go_tool oasdiff github.com/oasdiff/oasdiff "what breaks the public API is not looked for"
 if [ ! -e "$OPENSEARCH_FOLDER/libs" ]; then fetch_opensearch; fi
 say "everything is there"

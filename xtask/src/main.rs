@@ -1,7 +1,8 @@
-//! The project's own chores: `cargo xtask proto` and `cargo xtask arch`.
+//! The project's own chores: `cargo xtask proto`, `cargo xtask openapi` and `cargo xtask arch`.
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
 mod arch;
+mod openapi;
 mod proto;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +22,15 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Write docs/openapi.json, the public API of all services
+    Openapi {
+        /// Change nothing; fail when the committed document is not what the services document
+        #[arg(long)]
+        check: bool,
+        /// Also write docs/openapi-released.json, from which no later document may break away
+        #[arg(long, conflicts_with = "check")]
+        release: bool,
+    },
     /// Fail on a dependency that the architecture forbids
     Arch,
 }
@@ -28,6 +38,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Proto { check } => proto::run(check),
+        Command::Openapi { check, release } => openapi::run(check, release),
         Command::Arch => arch::run(),
     }
 }

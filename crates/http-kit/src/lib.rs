@@ -22,6 +22,6 @@ pub use extract::{IdempotencyKey, Json, Query, parse_id};
 pub use health::{Check, Readiness};
 pub use lifecycle::{Background, detached, shutdown_signal};
 pub use main_entry::{ServiceMain, run_main};
-pub use openapi::BearerAuth;
+pub use openapi::{BearerAuth, define_examples, document_problem, openapi_document};
 pub use problem::{FieldError, Problem, ProblemBody};
 pub use server::{HttpSettings, Server, ServerParts, run_service};

@@ -1,10 +1,13 @@
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ferrocart_config::ConfigError;
 use ferrocart_telemetry::TelemetrySettings;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 /// A request makes and drops some hundred small pieces of memory on several threads: the system's allocator
@@ -24,6 +27,10 @@ pub trait ServiceMain {
     fn validate(settings: &Self::Settings) -> Result<(), ConfigError>;
     fn telemetry(settings: &Self::Settings) -> &TelemetrySettings;
     fn openapi() -> utoipa::openapi::OpenApi;
+    /// The document as it is served, by a service that knows those of its neighbours, by their names.
+    fn document(_neighbours: &BTreeMap<String, Value>) -> serde_json::Result<Value> {
+        crate::openapi::openapi_document(&Self::openapi())
+    }
     fn migrate(settings: Self::Settings) -> impl Future<Output = anyhow::Result<()>> + Send;
     /// Serves until the token is cancelled.
     fn serve(
@@ -48,7 +55,11 @@ enum Command {
     /// Read the settings, say whether they are right, and end
     CheckConfig,
     /// Print the OpenAPI document
-    Openapi,
+    Openapi {
+        /// A folder with the documents of other services, such as `cart.json`, for the service that joins them
+        #[arg(long)]
+        with: Option<PathBuf>,
+    },
 }
 
 /// The whole of a service's `main`.
@@ -65,8 +76,9 @@ pub fn run_main<S: ServiceMain>() -> ExitCode {
 
 fn run<S: ServiceMain>() -> anyhow::Result<()> {
     let command = Cli::parse().command;
-    if let Command::Openapi = command {
-        print(&S::openapi().to_pretty_json()?);
+    if let Command::Openapi { with } = &command {
+        let neighbours = with.as_deref().map_or_else(|| Ok(BTreeMap::new()), documents)?;
+        print(&serde_json::to_string_pretty(&S::document(&neighbours)?)?);
         return Ok(());
     }
     let settings: S::Settings = ferrocart_config::load(S::DEFAULTS)?;
@@ -89,6 +101,19 @@ fn run<S: ServiceMain>() -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || drop(telemetry)).await?;
         outcome
     })
+}
+
+fn documents(folder: &Path) -> anyhow::Result<BTreeMap<String, Value>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json")
+            && let Some(name) = path.file_stem().and_then(|name| name.to_str())
+        {
+            found.insert(name.to_owned(), serde_json::from_slice(&std::fs::read(&path)?)?);
+        }
+    }
+    Ok(found)
 }
 
 /// A reader that has seen enough and closed the pipe, such as `head`, is no failure.

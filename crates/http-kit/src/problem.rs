@@ -164,10 +164,7 @@ impl Problem {
     /// The body, with the trace id of the current request.
     pub fn body(&self) -> ProblemBody {
         ProblemBody {
-            type_uri: format!(
-                "https://ferrocart.dev/problems/{}",
-                self.0.code.to_lowercase().replace('_', "-")
-            ),
+            type_uri: type_uri(&self.0.code),
             title: self.0.status.canonical_reason().unwrap_or("Error").to_owned(),
             status: self.0.status.as_u16(),
             detail: self.0.detail.clone(),
@@ -182,6 +179,14 @@ impl Problem {
             extra: self.0.extra.clone(),
         }
     }
+}
+
+/// Where a code is documented.
+pub(crate) fn type_uri(code: &str) -> String {
+    format!(
+        "https://ferrocart.dev/problems/{}",
+        code.to_lowercase().replace('_', "-")
+    )
 }
 
 impl fmt::Display for Problem {

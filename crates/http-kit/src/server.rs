@@ -13,6 +13,7 @@ use crate::auth::TokenVerifier;
 use crate::health::Readiness;
 use crate::lifecycle::Background;
 use crate::middleware::observe;
+use crate::openapi::openapi_document;
 use crate::problem::Problem;
 
 /// How a service listens; part of its settings.
@@ -92,7 +93,9 @@ impl Server {
     ) -> anyhow::Result<()> {
         let address = self.listener.local_addr()?;
         let service = parts.service;
-        let document = web::Data::new(Document(parts.openapi.to_json()?));
+        let document = web::Data::new(Document(serde_json::to_string(&openapi_document(
+            &parts.openapi,
+        )?)?));
         let limit = BodyLimit(self.settings.body_bytes_max);
         let server = HttpServer::new(move || {
             App::new()

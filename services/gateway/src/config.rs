@@ -11,7 +11,7 @@ use ferrocart_types::Email;
 use serde::Deserialize;
 
 use crate::domain::Password;
-use crate::edge::Network;
+use crate::edge::{Deprecation, Network};
 use crate::limits::LimitSettings;
 
 /// All settings; `config.default.toml` says what each means.
@@ -35,6 +35,7 @@ pub struct Settings {
     pub upstreams: UpstreamSettings,
     pub trusted_proxies: Vec<Network>,
     pub cors_origins: Vec<String>,
+    pub deprecations: Vec<Deprecation>,
     pub openapi_refresh_ms: u64,
     pub sse_streams_per_user_max: usize,
     pub sse_heartbeat_ms: u64,

@@ -15,6 +15,6 @@ mod startup;
 mod store;
 
 pub use config::{IdentitySettings, Settings, UpstreamSettings};
-pub use edge::{Network, public_routes};
+pub use edge::{Deprecation, Network, public_routes};
 pub use limits::{Limit, LimitSettings};
 pub use startup::{Application, Gateway};

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use utoipa::OpenApi;
 
 use crate::app::{self, AccessTokens, Accounts, ApiKeys, PasswordHasher, Sessions};
 use crate::config::Settings;
-use crate::docs::{self, Documents, Page};
+use crate::docs::{self, Documents, Page, own_document, public_document};
 use crate::edge::{Edge, EdgeSettings, InternalTokens, UpstreamHealth, Upstreams, mount, probe};
 use crate::limits::Limiter;
 use crate::openapi::ApiDoc;
@@ -46,6 +47,10 @@ impl ServiceMain for Gateway {
 
     fn openapi() -> utoipa::openapi::OpenApi {
         ApiDoc::openapi()
+    }
+
+    fn document(neighbours: &BTreeMap<String, serde_json::Value>) -> serde_json::Result<serde_json::Value> {
+        public_document(neighbours)
     }
 
     async fn migrate(settings: Settings) -> anyhow::Result<()> {
@@ -144,12 +149,13 @@ impl Application {
             settings: EdgeSettings {
                 trusted_proxies: settings.trusted_proxies.clone(),
                 cors_origins: settings.cors_origins.clone(),
+                deprecations: settings.deprecations.clone(),
                 limits: settings.limits.clone(),
                 body_bytes_max: settings.http.body_bytes_max,
                 import_bytes_max: settings.upstreams.import_bytes_max,
             },
         };
-        let own_document = serde_json::to_value(ApiDoc::openapi())?;
+        let own_document = own_document()?;
         let state = State {
             edge: web::Data::new(edge),
             accounts: web::Data::new(accounts),
@@ -158,7 +164,7 @@ impl Application {
             tokens: web::Data::new(tokens),
             feed: web::Data::new(Feed::new(settings.sse_streams_per_user_max, streams.clone())),
             heartbeat: web::Data::new(Heartbeat(Duration::from_millis(settings.sse_heartbeat_ms))),
-            documents: web::Data::new(Documents::new(own_document)),
+            documents: web::Data::new(Documents::new(own_document, settings.deprecations.clone())),
             page: web::Data::new(Page::new()),
             health: web::Data::new(UpstreamHealth::default()),
         };

@@ -10,6 +10,7 @@ use crate::routes::{admin, cancel, checkout, deliver, orders, pay, place, refund
         checkout::checkout, place::place, pay::pay, orders::list, orders::read, cancel::cancel, ship::ship, deliver::deliver,
         refund::refund, admin::sagas, admin::retry, admin::cancel
     ),
+    components(schemas(admin::SagaFilter)),
     tags((name = "orders", description = "Checkout and orders"), (name = "admin", description = "For support")),
     security(("bearer" = [])),
     modifiers(&BearerAuth),

@@ -21,7 +21,7 @@ use crate::routes;
         routes::internal::void,
         routes::internal::refund
     ),
-    components(schemas(ProblemBody)),
+    components(schemas(ProblemBody, routes::reconciliation::DifferenceFilter)),
     tags((name = "payment", description = "Payments")),
     modifiers(&BearerAuth)
 )]

@@ -19,6 +19,7 @@ use crate::{domain, routes};
         routes::SearchItem,
         routes::Highlights,
         domain::FacetCounts,
+        domain::Sort,
         routes::RatingView,
         routes::Suggestions,
         routes::IndexStatus,

@@ -8,5 +8,6 @@ mod line;
 mod matrix;
 mod matrix_table;
 mod platform;
+mod public_api;
 mod purchase;
 mod rush;

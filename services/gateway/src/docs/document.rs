@@ -3,11 +3,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ferrocart_http_kit::openapi_document;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
 
-use super::merge::merge;
-use crate::edge::{Service, Upstreams};
+use super::merge::{mark_deprecated, merge};
+use crate::edge::{Deprecation, Service, Upstreams};
+use crate::openapi::ApiDoc;
 
 /// Until every service has been asked with success once.
 const RETRY: Duration = Duration::from_secs(2);
@@ -20,20 +23,24 @@ pub(crate) struct Documents {
 
 struct Inner {
     own: Value,
+    deprecations: Vec<Deprecation>,
     services: RwLock<BTreeMap<Service, Value>>,
     merged: RwLock<Bytes>,
 }
 
 impl Documents {
-    pub(crate) fn new(own: Value) -> Self {
-        let merged = RwLock::new(text(&merge(&own, &BTreeMap::new())));
-        Self {
-            inner: Arc::new(Inner {
-                own,
-                services: RwLock::default(),
-                merged,
-            }),
-        }
+    pub(crate) fn new(own: Value, deprecations: Vec<Deprecation>) -> Self {
+        let inner = Inner {
+            own,
+            deprecations,
+            services: RwLock::default(),
+            merged: RwLock::default(),
+        };
+        let documents = Self {
+            inner: Arc::new(inner),
+        };
+        documents.put(Vec::new());
+        documents
     }
 
     pub(crate) fn merged(&self) -> Bytes {
@@ -48,7 +55,9 @@ impl Documents {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         services.extend(found);
-        let merged = text(&merge(&self.inner.own, &services));
+        let mut merged = merge(&self.inner.own, &services);
+        mark_deprecated(&mut merged, &self.inner.deprecations);
+        let merged = text(&merged);
         *self.inner.merged.write().unwrap_or_else(PoisonError::into_inner) = merged;
     }
 
@@ -56,6 +65,18 @@ impl Documents {
         let services = self.inner.services.read().unwrap_or_else(PoisonError::into_inner);
         services.len() == Service::ALL.len()
     }
+}
+
+/// The gateway's own part.
+pub(crate) fn own_document() -> serde_json::Result<Value> {
+    openapi_document(&ApiDoc::openapi())
+}
+
+/// What a gateway serves that has read these documents of the services, by the services' names.
+pub(crate) fn public_document(documents: &BTreeMap<String, Value>) -> serde_json::Result<Value> {
+    let known = Service::ALL.into_iter();
+    let documents = known.filter_map(|service| Some((service, documents.get(service.name())?.clone())));
+    Ok(merge(&own_document()?, &documents.collect()))
 }
 
 fn text(document: &Value) -> Bytes {

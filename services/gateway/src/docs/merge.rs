@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
+use ferrocart_http_kit::{define_examples, document_problem};
 use serde_json::{Map, Value, json};
 
-use crate::edge::{RULES, Rule, Service, Target, Who};
+use crate::edge::{BodyRule, Deprecation, RULES, Rule, Service, Target, Verb, Who};
 
 /// One document of the gateway's own endpoints and of those that it forwards to: what is not in the table
 /// is not public, whatever a service documents.
@@ -21,6 +22,7 @@ pub(crate) fn merge(own: &Value, services: &BTreeMap<Service, Value>) -> Value {
             describe(operation, rule);
         }
     }
+    define_examples(&mut merged);
     merged
 }
 
@@ -50,7 +52,8 @@ fn components(document: &Value) -> Vec<(&String, &String, &Value)> {
     sections
         .into_iter()
         .flatten()
-        .filter(|(section, _)| *section != "securitySchemes")
+        // The examples are written anew when all is joined.
+        .filter(|(section, _)| !["securitySchemes", "examples"].contains(&section.as_str()))
         .flat_map(|(section, members)| {
             let members = members.as_object().into_iter().flatten();
             members.map(move |(name, component)| (section, name, component))
@@ -181,23 +184,38 @@ fn describe(operation: &mut Value, rule: &Rule) {
     if let Who::Roles(roles) = rule.who {
         operation["x-roles"] = json!(roles);
     }
-    let mut answers = vec![("429", "RATE_LIMITED")];
-    if matches!(rule.who, Who::LoggedIn | Who::Roles(_)) {
-        answers.push(("401", "UNAUTHENTICATED"));
+    let has_body = !operation["requestBody"].is_null();
+    let mut answers = vec![(400, "VALIDATION_ERROR"), (429, "RATE_LIMITED")];
+    if rule.who != Who::Unchecked {
+        answers.push((401, "UNAUTHENTICATED"));
     }
     if matches!(rule.who, Who::Roles(_)) {
-        answers.push(("403", "FORBIDDEN"));
+        answers.push((403, "FORBIDDEN"));
+    }
+    if rule.who != Who::Unchecked && rule.verb != Verb::Get {
+        answers.push((403, "INSUFFICIENT_SCOPE"));
+    }
+    if has_body {
+        answers.extend([(400, "MALFORMED_BODY"), (413, "PAYLOAD_TOO_LARGE")]);
+    }
+    if has_body && rule.body == BodyRule::Small {
+        answers.push((408, "REQUEST_TIMEOUT"));
     }
     if !matches!(rule.target, Target::Own(_)) {
-        answers.push(("503", "DEPENDENCY_UNAVAILABLE"));
-        answers.push(("504", "DEPENDENCY_TIMEOUT"));
+        answers.extend([(503, "DEPENDENCY_UNAVAILABLE"), (504, "DEPENDENCY_TIMEOUT")]);
     }
-    let responses = object(operation, "responses");
     for (status, code) in answers {
-        if responses[status].is_null() {
-            let schema = json!({"schema": {"$ref": "#/components/schemas/ProblemBody"}});
-            let answer = json!({"description": code, "content": {"application/problem+json": schema}});
-            responses.insert_value(status, answer);
+        document_problem(operation, status, code);
+    }
+}
+
+/// What the configuration says is going away.
+pub(crate) fn mark_deprecated(merged: &mut Value, deprecations: &[Deprecation]) {
+    for rule in RULES {
+        if deprecations.iter().any(|deprecation| deprecation.is_of(rule))
+            && let Some(operation) = operation(merged, rule)
+        {
+            operation["deprecated"] = json!(true);
         }
     }
 }

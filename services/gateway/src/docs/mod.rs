@@ -4,5 +4,5 @@ mod document;
 mod merge;
 mod page;
 
-pub(crate) use document::{Documents, refresh};
+pub(crate) use document::{Documents, own_document, public_document, refresh};
 pub(crate) use page::Page;

@@ -10,6 +10,7 @@ use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
 use ferrocart_http_kit::Problem;
 
 use super::address::{Network, client_address, limit_key};
+use super::deprecation::Deprecation;
 use super::identity::InternalTokens;
 use super::table::{Class, Own, Rule, Target, Verb, Who};
 use super::upstream::Upstreams;
@@ -29,9 +30,21 @@ pub(crate) struct Edge {
 pub(crate) struct EdgeSettings {
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) cors_origins: Vec<String>,
+    pub(crate) deprecations: Vec<Deprecation>,
     pub(crate) limits: LimitSettings,
     pub(crate) body_bytes_max: usize,
     pub(crate) import_bytes_max: u64,
+}
+
+impl EdgeSettings {
+    fn deprecation(&self, rules: &[&'static Rule], method: &Method) -> Option<&Deprecation> {
+        // Seldom any.
+        self.deprecations.iter().find(|going| {
+            rules
+                .iter()
+                .any(|rule| rule.verb.method() == *method && going.is_of(rule))
+        })
+    }
 }
 
 /// A request that may pass, by which rule, and who makes it.
@@ -58,6 +71,7 @@ pub(crate) async fn gate(
         return Ok(request.into_response(Problem::internal().error_response()));
     };
     let origin = allowed_origin(&edge.settings, request.headers());
+    let deprecation = edge.settings.deprecation(&rules, request.method());
     let checked = edge.check(&rules, &request).await;
     let mut response = match checked.outcome {
         Ok(Passage::Handler(admitted)) => {
@@ -71,6 +85,9 @@ pub(crate) async fn gate(
     let headers = response.headers_mut();
     limit_fields(headers, checked.verdict.as_ref());
     security_fields(headers);
+    if let Some(deprecation) = deprecation {
+        deprecation.tell(headers);
+    }
     if let Some(origin) = origin {
         cors_fields(headers, origin);
     }

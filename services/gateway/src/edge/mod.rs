@@ -2,6 +2,7 @@
 //! ([`gate`]), and the way to the service that answers it ([`forward`]).
 
 mod address;
+mod deprecation;
 mod forward;
 mod gate;
 mod headers;
@@ -13,11 +14,12 @@ mod table;
 mod upstream;
 
 pub use address::Network;
+pub use deprecation::Deprecation;
 pub(crate) use forward::read_small;
 pub(crate) use gate::{Admitted, Edge, EdgeSettings};
 pub(crate) use identity::InternalTokens;
 pub(crate) use mount::mount;
 pub(crate) use probe::{UpstreamHealth, probe};
 pub use table::public_routes;
-pub(crate) use table::{RULES, Rule, Service, Target, Who};
+pub(crate) use table::{BodyRule, RULES, Rule, Service, Target, Verb, Who};
 pub(crate) use upstream::Upstreams;

@@ -113,7 +113,7 @@ pub(crate) async fn guest(sessions: web::Data<Sessions>) -> Result<HttpResponse,
 
 /// The public keys of access tokens
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth", security(()), responses(
-    (status = 200, description = "a JWK set (RFC 7517)"),
+    (status = 200, description = "a JWK set (RFC 7517)", body = serde_json::Value),
 ))]
 pub(crate) async fn jwks(tokens: web::Data<AccessTokens>) -> HttpResponse {
     HttpResponse::Ok()

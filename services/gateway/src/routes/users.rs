@@ -166,6 +166,7 @@ pub(crate) async fn get(
 #[utoipa::path(put, path = "/v1/users/{user_id}", tag = "users", params(("user_id" = UserId, Path)), request_body = PutProfile, responses(
     (status = 200, description = "the profile as it is now", body = UserAnswer),
     (status = 403, description = "FORBIDDEN: another user's", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "USER_NOT_FOUND, for an administrator", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "EMAIL_TAKEN, CONCURRENT_CHANGE", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn put(
@@ -189,6 +190,7 @@ pub(crate) async fn put(
 #[utoipa::path(patch, path = "/v1/users/{user_id}", tag = "users", params(("user_id" = UserId, Path)), request_body = PatchProfile, responses(
     (status = 200, description = "the profile as it is now", body = UserAnswer),
     (status = 403, description = "FORBIDDEN: another user's", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "USER_NOT_FOUND, for an administrator", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "EMAIL_TAKEN, CONCURRENT_CHANGE", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn patch(

@@ -53,3 +53,28 @@ async fn health_says_how_the_services_are() {
     .await;
     assert_eq!(states["cart"], "not ready");
 }
+
+#[tokio::test]
+async fn a_call_that_goes_away_says_so() {
+    let going = "GET /v1/products since 2027-01-01 until 2027-07-01 see https://shop.example.com/v2";
+    let world = World::with(|settings| settings.deprecations = vec![going.parse().unwrap()]).await;
+    let answer = world.api.get("/v1/products").await;
+    assert_eq!(answer.headers["deprecation"], "@1798761600");
+    assert_eq!(answer.headers["sunset"], "Thu, 01 Jul 2027 00:00:00 GMT");
+    assert!(
+        answer.headers["link"]
+            .to_str()
+            .unwrap()
+            .contains("rel=\"deprecation\"")
+    );
+    let stays = world.api.get("/v1/products/x").await;
+    assert!(!stays.headers.contains_key("deprecation"));
+    let other = world.api.post("/v1/products", "{}").await;
+    assert!(!other.headers.contains_key("deprecation"));
+    let document = eventually("the services' part of the document", || async {
+        let document = world.api.get("/openapi.json").await.expect(200).json;
+        (!document["paths"]["/v1/products"].is_null()).then_some(document)
+    })
+    .await;
+    assert_eq!(document["paths"]["/v1/products"]["get"]["deprecated"], true);
+}

@@ -13,7 +13,7 @@ use crate::provider::WebhookVerifier;
     params(("Stripe-Signature" = String, Header, description = "t=<seconds>,v1=<HMAC-SHA256 over \"t.body\">")),
     request_body(content = serde_json::Value, content_type = "application/json", description = "Stripe's event"),
     responses(
-        (status = 200, description = "taken, now or before"),
+        (status = 200, description = "taken, now or before", body = serde_json::Value),
         (status = 400, body = ProblemBody, description = "INVALID_WEBHOOK: not signed, stale or tampered with"),
         (status = 404, body = ProblemBody, description = "PAYMENT_NOT_FOUND: not known, or not known yet"),
         (status = 503, body = ProblemBody, description = "DEPENDENCY_UNAVAILABLE"),
