@@ -80,6 +80,7 @@ lint: ## Check formatting, architecture and generated code, and run clippy witho
 	@cargo fmt --all --check
 	@cargo xtask arch
 	@cargo xtask proto --check
+	@proto/check.sh
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@deploy/check/run.sh
 

@@ -264,6 +264,30 @@ fetch_deploy_tools() {
     fi
 }
 
+# What `proto/check.sh` uses: buf for the contract of the events, and a reader of AsyncAPI. Both ship in npm packages
+# and need no script of theirs to be run.
+fetch_contract_tools() {
+    local folder=.ferrocart/contract-tools fresh
+    if cmp -s deploy/local/contract-tools/package.json "$folder/package.json"; then return 0; fi
+    if ! has npm; then
+        say "no npm: the contract of the events is not linted (install Node.js to have it)"
+        return 0
+    fi
+    say "fetching buf and the AsyncAPI parser, for the checks of the event contracts"
+    mkdir -p .ferrocart
+    fresh=$(mktemp -d .ferrocart/contract-tools.XXXXXX)
+    chmod 755 "$fresh"
+    cp deploy/local/contract-tools/package.json "$fresh/"
+    if npm install --prefix "$fresh" --ignore-scripts --no-audit --no-fund --no-package-lock \
+        </dev/null >/dev/null 2>&1; then
+        rm -rf "$folder"
+        mv "$fresh" "$folder"
+    else
+        say "they could not be had: the contract of the events is not linted"
+        rm -rf "$fresh"
+    fi
+}
+
 missing=$(missing_packages)
 if [ -n "$missing" ]; then
     # shellcheck disable=SC2086 # package names, one word each
@@ -280,5 +304,6 @@ if [ ! -e "$STRIPE_MOCK_FOLDER/spec3.json" ]; then
 fi
 fetch_deploy_tools
 fetch_go_tool oasdiff github.com/oasdiff/oasdiff "what breaks the public API is not looked for"
+fetch_contract_tools
 if [ ! -e "$OPENSEARCH_FOLDER/libs" ]; then fetch_opensearch; fi
 say "everything is there"

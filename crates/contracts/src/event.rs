@@ -53,8 +53,36 @@ pub trait Event: prost::Message + Default {
     fn sequence(&self) -> i64;
 }
 
+/// What is to be known of an event's type without a message of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventType {
+    pub topic: Topic,
+    /// The `ce_type`.
+    pub name: &'static str,
+    /// The message within the package [`PACKAGE`].
+    pub message: &'static str,
+    /// The fields that lead to the record's key.
+    pub key: &'static [&'static str],
+    /// The fields that lead to the sequence.
+    pub sequence: &'static [&'static str],
+}
+
+/// The package of all messages.
+pub const PACKAGE: &str = "ferrocart.events.v1";
+
 macro_rules! events {
-    ($($topic:ident $type:literal $message:ident { $key:ident, $sequence:ident $(of $part:ident)? })+) => {$(
+    ($($topic:ident $type:literal $message:ident { $key:ident, $sequence:ident $(of $part:ident)? })+) => {
+        /// All types of events that are published.
+        pub const EVENT_TYPES: &[EventType] = &[$(
+            EventType {
+                topic: Topic::$topic,
+                name: $type,
+                message: stringify!($message),
+                key: &[$(stringify!($part),)? stringify!($key)],
+                sequence: &[$(stringify!($part),)? stringify!($sequence)],
+            },
+        )+];
+    $(
         impl Event for v1::$message {
             const TYPE: &'static str = $type;
             const TOPIC: Topic = Topic::$topic;

@@ -17,4 +17,8 @@ pub mod v1 {
 
 pub use convert::{timestamp_from_proto, timestamp_to_proto};
 pub use envelope::{Envelope, EnvelopeError};
-pub use event::{Event, Topic};
+pub use event::{EVENT_TYPES, Event, EventType, PACKAGE, Topic};
+
+/// The contract as a `google.protobuf.FileDescriptorSet` with all comments: for programs that decode events whose
+/// types they learn at run time.
+pub const DESCRIPTORS: &[u8] = include_bytes!("gen/ferrocart.events.v1.binpb");

@@ -2,6 +2,7 @@
 /// An amount in minor units, such as cents, of one currency.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Money {
+    /// 129900 is 1,299.00 USD, and 129,900 JPY: what a minor unit is depends on the currency.
     #[prost(int64, tag = "1")]
     pub amount_minor: i64,
     /// ISO 4217, such as "USD".
@@ -11,32 +12,44 @@ pub struct Money {
 /// One sellable variant.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Variant {
+    /// UUID; the key of inventory-events, and what order lines refer to.
     #[prost(string, tag = "1")]
     pub sku_id: ::prost::alloc::string::String,
+    /// The merchant's own code, unique per merchant.
     #[prost(string, tag = "2")]
     pub sku: ::prost::alloc::string::String,
+    /// What tells it from its siblings, such as "size" → "42".
     #[prost(btree_map = "string, string", tag = "3")]
     pub options: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// What one unit costs from now on. Orders keep the price at which they were placed.
     #[prost(message, optional, tag = "4")]
     pub price: ::core::option::Option<Money>,
 }
+/// A product as it stands after the event.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Product {
+    /// UUID; the record's key.
     #[prost(string, tag = "1")]
     pub product_id: ::prost::alloc::string::String,
+    /// UUID of the user who sells it.
     #[prost(string, tag = "2")]
     pub merchant_id: ::prost::alloc::string::String,
+    /// Its name in URLs, unique per merchant.
     #[prost(string, tag = "3")]
     pub handle: ::prost::alloc::string::String,
+    /// One line, plain text.
     #[prost(string, tag = "4")]
     pub title: ::prost::alloc::string::String,
+    /// Plain text.
     #[prost(string, tag = "5")]
     pub description: ::prost::alloc::string::String,
+    /// The brand's name; empty without one.
     #[prost(string, tag = "6")]
     pub brand: ::prost::alloc::string::String,
+    /// UUID of the category that it is in.
     #[prost(string, tag = "7")]
     pub category_id: ::prost::alloc::string::String,
     /// The slugs from the root of the category tree to the product's category, both included.
@@ -51,43 +64,56 @@ pub struct Product {
     /// The URL of the first image; empty without one.
     #[prost(string, tag = "10")]
     pub image_url: ::prost::alloc::string::String,
+    /// All variants, in the merchant's order.
     #[prost(message, repeated, tag = "11")]
     pub variants: ::prost::alloc::vec::Vec<Variant>,
     /// The average rating in hundredths of a star: 450 is 4.5. 0 without a review.
     #[prost(uint32, tag = "12")]
     pub rating_hundredths: u32,
+    /// How many reviews it is the average of.
     #[prost(uint32, tag = "13")]
     pub rating_count: u32,
+    /// Whether it is for sale.
     #[prost(enumeration = "ProductStatus", tag = "14")]
     pub status: i32,
     /// Grows with every change of the product; the event's sequence.
     #[prost(int64, tag = "15")]
     pub version: i64,
+    /// When it was made.
     #[prost(message, optional, tag = "16")]
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was last changed.
     #[prost(message, optional, tag = "17")]
     pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// ce_type ferrocart.catalog.v1.ProductUpserted: created or changed in any way.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProductUpserted {
+    /// The whole product, not the difference.
     #[prost(message, optional, tag = "1")]
     pub product: ::core::option::Option<Product>,
 }
 /// ce_type ferrocart.catalog.v1.ProductDeleted
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProductDeleted {
+    /// UUID; the record's key.
     #[prost(string, tag = "1")]
     pub product_id: ::prost::alloc::string::String,
+    /// Greater than that of any event of this product before; the event's sequence.
     #[prost(int64, tag = "2")]
     pub version: i64,
 }
+/// Whether a product is for sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ProductStatus {
+    /// Never published.
     Unspecified = 0,
+    /// Being written; customers do not see it.
     Draft = 1,
+    /// Shown and for sale.
     Active = 2,
+    /// No longer for sale; orders of it stay valid.
     Archived = 3,
 }
 impl ProductStatus {
@@ -118,12 +144,16 @@ impl ProductStatus {
 /// stand for many reservations that were granted in one commit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StockUpdated {
+    /// UUID; the record's key.
     #[prost(string, tag = "1")]
     pub sku_id: ::prost::alloc::string::String,
+    /// Units in the warehouse, reserved ones included.
     #[prost(int64, tag = "2")]
     pub on_hand: i64,
+    /// Units of `on_hand` that are promised to orders.
     #[prost(int64, tag = "3")]
     pub reserved: i64,
+    /// What can be sold: `on_hand - reserved`.
     #[prost(int64, tag = "4")]
     pub available: i64,
     /// Grows with every change of the SKU; the event's sequence.
@@ -136,12 +166,16 @@ pub struct StockUpdated {
 /// ce_type ferrocart.inventory.v1.StockLow: available fell to or below the threshold.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StockLow {
+    /// UUID; the record's key.
     #[prost(string, tag = "1")]
     pub sku_id: ::prost::alloc::string::String,
+    /// What is left to sell.
     #[prost(int64, tag = "2")]
     pub available: i64,
+    /// The SKU's own threshold, which was reached.
     #[prost(int64, tag = "3")]
     pub threshold: i64,
+    /// The version of the SKU at which it happened; the event's sequence.
     #[prost(int64, tag = "4")]
     pub version: i64,
 }
@@ -149,49 +183,60 @@ pub struct StockLow {
 /// because the topic's key is the SKU.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReservationLine {
+    /// UUID; the same in all events of the reservation.
     #[prost(string, tag = "1")]
     pub reservation_id: ::prost::alloc::string::String,
+    /// UUID of the order that it is for; of a hold, of the order that may come of it.
     #[prost(string, tag = "2")]
     pub order_id: ::prost::alloc::string::String,
+    /// UUID; the record's key.
     #[prost(string, tag = "3")]
     pub sku_id: ::prost::alloc::string::String,
+    /// Units of this SKU, at least 1.
     #[prost(uint32, tag = "4")]
     pub quantity: u32,
-    /// The version of the SKU that the change led to.
+    /// The version of the SKU that the change led to; the event's sequence.
     #[prost(int64, tag = "5")]
     pub version: i64,
 }
 /// ce_type ferrocart.inventory.v1.StockReserved
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StockReserved {
+    /// What was reserved.
     #[prost(message, optional, tag = "1")]
     pub line: ::core::option::Option<ReservationLine>,
+    /// Until when it is the buyer's unless it is confirmed.
     #[prost(message, optional, tag = "2")]
     pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// ce_type ferrocart.inventory.v1.ReservationConfirmed: it no longer expires.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReservationConfirmed {
+    /// What was confirmed.
     #[prost(message, optional, tag = "1")]
     pub line: ::core::option::Option<ReservationLine>,
 }
 /// ce_type ferrocart.inventory.v1.ReservationReleased: the units are for sale again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReservationReleased {
+    /// What was released.
     #[prost(message, optional, tag = "1")]
     pub line: ::core::option::Option<ReservationLine>,
+    /// Why.
     #[prost(enumeration = "ReleaseReason", tag = "2")]
     pub reason: i32,
 }
 /// ce_type ferrocart.inventory.v1.ReservationExpired: released because its time was up.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReservationExpired {
+    /// What was released.
     #[prost(message, optional, tag = "1")]
     pub line: ::core::option::Option<ReservationLine>,
 }
 /// ce_type ferrocart.inventory.v1.ReservationDeducted: the units left the warehouse.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReservationDeducted {
+    /// What was shipped.
     #[prost(message, optional, tag = "1")]
     pub line: ::core::option::Option<ReservationLine>,
 }
@@ -199,9 +244,13 @@ pub struct ReservationDeducted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ReleaseReason {
+    /// Never published.
     Unspecified = 0,
+    /// The order was called off, or its checkout failed for another reason than the payment.
     Cancelled = 1,
+    /// The payment was declined or could not be made.
     PaymentFailed = 2,
+    /// Its time was up. Published as ReservationExpired.
     Expired = 3,
 }
 impl ReleaseReason {
@@ -231,27 +280,35 @@ impl ReleaseReason {
 /// One line of an order with the price at which it was sold.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OrderLine {
+    /// UUID of the variant.
     #[prost(string, tag = "1")]
     pub sku_id: ::prost::alloc::string::String,
+    /// UUID of the product.
     #[prost(string, tag = "2")]
     pub product_id: ::prost::alloc::string::String,
+    /// The merchant's code of the variant.
     #[prost(string, tag = "3")]
     pub sku: ::prost::alloc::string::String,
+    /// The product's title when it was ordered.
     #[prost(string, tag = "4")]
     pub title: ::prost::alloc::string::String,
+    /// Units, at least 1.
     #[prost(uint32, tag = "5")]
     pub quantity: u32,
+    /// The price of one unit when it was ordered.
     #[prost(message, optional, tag = "6")]
     pub unit_price: ::core::option::Option<Money>,
 }
 /// The order as it stands after the event.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Order {
+    /// UUIDv7; the record's key.
     #[prost(string, tag = "1")]
     pub order_id: ::prost::alloc::string::String,
     /// The user, or the guest session that checked out.
     #[prost(string, tag = "2")]
     pub customer_id: ::prost::alloc::string::String,
+    /// Whether `customer_id` is a guest session.
     #[prost(bool, tag = "3")]
     pub guest: bool,
     /// Where mail about this order goes. Personal data: do not copy it further than needed.
@@ -260,47 +317,59 @@ pub struct Order {
     /// The cart that was checked out, "user:<uuid>" or "guest:<uuid>"; empty without one.
     #[prost(string, tag = "5")]
     pub cart_id: ::prost::alloc::string::String,
+    /// Where it stands.
     #[prost(enumeration = "OrderStatus", tag = "6")]
     pub status: i32,
+    /// What was ordered; never changes.
     #[prost(message, repeated, tag = "7")]
     pub lines: ::prost::alloc::vec::Vec<OrderLine>,
+    /// The sum of the lines.
     #[prost(message, optional, tag = "8")]
     pub total: ::core::option::Option<Money>,
-    /// Counts the order's events from 1, without gaps.
+    /// Counts the order's events from 1, without gaps; the event's sequence.
     #[prost(int64, tag = "9")]
     pub sequence: i64,
+    /// When it was placed.
     #[prost(message, optional, tag = "10")]
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it came to where it stands.
     #[prost(message, optional, tag = "11")]
     pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// ce_type ferrocart.order.v1.OrderPlaced
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OrderPlaced {
+    /// The order, PLACED.
     #[prost(message, optional, tag = "1")]
     pub order: ::core::option::Option<Order>,
 }
 /// ce_type ferrocart.order.v1.OrderPaymentPending: the stock is reserved, the payment is under way.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OrderPaymentPending {
+    /// The order, PAYMENT_PENDING.
     #[prost(message, optional, tag = "1")]
     pub order: ::core::option::Option<Order>,
+    /// UUID of what holds its stock.
     #[prost(string, tag = "2")]
     pub reservation_id: ::prost::alloc::string::String,
 }
 /// ce_type ferrocart.order.v1.OrderConfirmed: the payment is authorized, the stock is the buyer's.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OrderConfirmed {
+    /// The order, CONFIRMED.
     #[prost(message, optional, tag = "1")]
     pub order: ::core::option::Option<Order>,
+    /// UUID of the payment that is authorized.
     #[prost(string, tag = "2")]
     pub payment_id: ::prost::alloc::string::String,
+    /// UUID of the reservation that is confirmed.
     #[prost(string, tag = "3")]
     pub reservation_id: ::prost::alloc::string::String,
 }
 /// ce_type ferrocart.order.v1.OrderCancelled: everything that was done is undone.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OrderCancelled {
+    /// The order, CANCELLED.
     #[prost(message, optional, tag = "1")]
     pub order: ::core::option::Option<Order>,
     /// PAYMENT_DECLINED, INSUFFICIENT_STOCK, RESERVATION_EXPIRED, CUSTOMER_REQUEST, ...
@@ -310,26 +379,33 @@ pub struct OrderCancelled {
 /// ce_type ferrocart.order.v1.OrderShipped: the warehouse picked it and the payment is captured.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OrderShipped {
+    /// The order, SHIPPED.
     #[prost(message, optional, tag = "1")]
     pub order: ::core::option::Option<Order>,
+    /// Who carries it; empty when not told.
     #[prost(string, tag = "2")]
     pub carrier: ::prost::alloc::string::String,
+    /// The carrier's number; empty when not told.
     #[prost(string, tag = "3")]
     pub tracking_number: ::prost::alloc::string::String,
 }
 /// ce_type ferrocart.order.v1.OrderDelivered
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OrderDelivered {
+    /// The order, DELIVERED.
     #[prost(message, optional, tag = "1")]
     pub order: ::core::option::Option<Order>,
 }
 /// ce_type ferrocart.order.v1.OrderRefunded
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OrderRefunded {
+    /// The order, REFUNDED.
     #[prost(message, optional, tag = "1")]
     pub order: ::core::option::Option<Order>,
+    /// What went back.
     #[prost(message, optional, tag = "2")]
     pub amount: ::core::option::Option<Money>,
+    /// As it was given with the refund.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
 }
@@ -337,13 +413,21 @@ pub struct OrderRefunded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum OrderStatus {
+    /// Never published.
     Unspecified = 0,
+    /// Taken down; nothing is reserved yet.
     Placed = 1,
+    /// The stock is reserved, the payment is under way.
     PaymentPending = 2,
+    /// Sold: the payment is authorized and the stock is the buyer's.
     Confirmed = 3,
+    /// Picked; the payment is captured.
     Shipped = 4,
+    /// With the buyer.
     Delivered = 5,
+    /// The money went back. Final.
     Refunded = 6,
+    /// Called off, with everything undone. Final.
     Cancelled = 7,
 }
 impl OrderStatus {
@@ -381,85 +465,113 @@ impl OrderStatus {
 /// The payment as it stands after the event. It carries no data of the payment method.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Payment {
+    /// UUID.
     #[prost(string, tag = "1")]
     pub payment_id: ::prost::alloc::string::String,
+    /// UUID; the record's key.
     #[prost(string, tag = "2")]
     pub order_id: ::prost::alloc::string::String,
+    /// The user, or the guest session that checked out.
     #[prost(string, tag = "3")]
     pub customer_id: ::prost::alloc::string::String,
+    /// Where it stands.
     #[prost(enumeration = "PaymentStatus", tag = "4")]
     pub status: i32,
     /// What was asked for.
     #[prost(message, optional, tag = "5")]
     pub amount: ::core::option::Option<Money>,
+    /// What was taken, in the currency of `amount`.
     #[prost(int64, tag = "6")]
     pub captured_minor: i64,
+    /// What of it went back, in the currency of `amount`.
     #[prost(int64, tag = "7")]
     pub refunded_minor: i64,
-    /// Counts the payment's events from 1, without gaps.
+    /// Counts the payment's events from 1, without gaps; the event's sequence.
     #[prost(int64, tag = "8")]
     pub sequence: i64,
+    /// When it came to where it stands.
     #[prost(message, optional, tag = "9")]
     pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// ce_type ferrocart.payment.v1.PaymentRequiresAction: the customer must act, such as 3-D Secure.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PaymentRequiresAction {
+    /// The payment, REQUIRES_ACTION.
     #[prost(message, optional, tag = "1")]
     pub payment: ::core::option::Option<Payment>,
+    /// Where the customer acts.
     #[prost(string, tag = "2")]
     pub redirect_url: ::prost::alloc::string::String,
 }
 /// ce_type ferrocart.payment.v1.PaymentAuthorized: the money is held, not taken.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PaymentAuthorized {
+    /// The payment, AUTHORIZED.
     #[prost(message, optional, tag = "1")]
     pub payment: ::core::option::Option<Payment>,
     /// Until when it can be captured.
     #[prost(message, optional, tag = "2")]
     pub capture_before: ::core::option::Option<::prost_types::Timestamp>,
 }
-/// ce_type ferrocart.payment.v1.PaymentDeclined
+/// ce_type ferrocart.payment.v1.PaymentDeclined: the provider said no, or (status FAILED) the payment could
+/// not be made.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PaymentDeclined {
+    /// The payment, DECLINED or FAILED.
     #[prost(message, optional, tag = "1")]
     pub payment: ::core::option::Option<Payment>,
+    /// The provider's code, such as "insufficient_funds".
     #[prost(string, tag = "2")]
     pub decline_code: ::prost::alloc::string::String,
 }
 /// ce_type ferrocart.payment.v1.PaymentCaptured: the money is taken.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PaymentCaptured {
+    /// The payment, CAPTURED.
     #[prost(message, optional, tag = "1")]
     pub payment: ::core::option::Option<Payment>,
 }
 /// ce_type ferrocart.payment.v1.PaymentVoided: the held money is free again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PaymentVoided {
+    /// The payment, VOIDED.
     #[prost(message, optional, tag = "1")]
     pub payment: ::core::option::Option<Payment>,
+    /// Why it was not taken.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
 }
 /// ce_type ferrocart.payment.v1.PaymentRefunded: in full or in part.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PaymentRefunded {
+    /// The payment, with all refunds so far.
     #[prost(message, optional, tag = "1")]
     pub payment: ::core::option::Option<Payment>,
+    /// What went back with this event.
     #[prost(message, optional, tag = "2")]
     pub amount: ::core::option::Option<Money>,
 }
+/// Where a payment stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum PaymentStatus {
+    /// Never published.
     Unspecified = 0,
+    /// Asked for; the provider has not answered yet.
     Pending = 1,
+    /// The customer must act, such as 3-D Secure.
     RequiresAction = 2,
+    /// The money is held.
     Authorized = 3,
+    /// The provider said no. Final.
     Declined = 4,
+    /// The money is taken.
     Captured = 5,
+    /// The held money is free again. Final.
     Voided = 6,
+    /// All that was taken went back. Final.
     Refunded = 7,
+    /// It could not be made, for another reason than a decline. Final.
     Failed = 8,
 }
 impl PaymentStatus {
