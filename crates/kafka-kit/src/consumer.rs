@@ -14,8 +14,10 @@ use tracing::Instrument;
 
 use crate::dead_letter::DeadLetters;
 use crate::handler::{BatchHandler, HandleError, Handler, OneByOne, Received};
+use crate::lag::Lag;
 use crate::record;
 use crate::settings::KafkaSettings;
+use crate::topics::replay_topic;
 
 /// After so many failures an event goes to the dead letters.
 const TRIES_MAX: u32 = 3;
@@ -33,7 +35,7 @@ pub enum StartAt {
 
 /// One member of a consumer group.
 pub struct Consumer {
-    member: StreamConsumer,
+    member: StreamConsumer<Lag>,
     dead_letters: DeadLetters,
     settings: KafkaSettings,
     topics: Vec<Topic>,
@@ -52,7 +54,7 @@ impl Consumer {
         topics: &[Topic],
         start: StartAt,
     ) -> anyhow::Result<Self> {
-        let consumer: StreamConsumer = settings
+        let consumer: StreamConsumer<Lag> = settings
             .client()
             .set("group.id", settings.group_name(group))
             .set(
@@ -76,9 +78,11 @@ impl Consumer {
             // A dependency may be away for long; waiting for it must not cost the membership.
             .set("max.poll.interval.ms", "1800000")
             .set("partition.assignment.strategy", "cooperative-sticky")
-            .create()
+            .set("statistics.interval.ms", "5000")
+            .create_with_context(Lag::new(settings, group))
             .with_context(|| format!("consumer of group {group}"))?;
-        let names: Vec<String> = topics.iter().map(|topic| settings.topic_name(*topic)).collect();
+        let mut names: Vec<String> = topics.iter().map(|topic| settings.topic_name(*topic)).collect();
+        names.extend(topics.iter().map(|topic| replay_topic(settings, *topic, group)));
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer
             .subscribe(&names)
@@ -270,7 +274,10 @@ impl Consumer {
         self.topics
             .iter()
             .copied()
-            .find(|topic| self.settings.topic_name(*topic) == message.topic())
+            .find(|topic| {
+                self.settings.topic_name(*topic) == message.topic()
+                    || replay_topic(&self.settings, *topic, &self.group) == message.topic()
+            })
             .with_context(|| {
                 format!(
                     "a record of the topic {}, which was not subscribed",

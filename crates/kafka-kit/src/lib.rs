@@ -4,6 +4,7 @@
 mod consumer;
 mod dead_letter;
 mod handler;
+mod lag;
 mod record;
 mod relay;
 mod settings;
@@ -13,4 +14,4 @@ pub use consumer::{Consumer, StartAt};
 pub use handler::{BatchHandler, HandleError, Handler, Received};
 pub use relay::{Relay, RelayHandle};
 pub use settings::KafkaSettings;
-pub use topics::{dead_letter_topic, ensure_topics};
+pub use topics::{dead_letter_topic, ensure_topics, replay_topic};

@@ -20,6 +20,11 @@ const BATCH_MAX: i64 = 4_000;
 /// that died between its commit and its poke.
 const POLL: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_millis(500);
+/// How often it is measured what an outbox holds.
+const MEASURE: Duration = Duration::from_secs(5);
+/// How long a batch may take. Then all of it that is not acknowledged is taken back at once and published anew, by this
+/// replica or another one that reaches the broker.
+const PUBLISH_MAX: Duration = Duration::from_secs(10);
 /// After it published, a relay lets this long pass since it last looked before it looks again: a lone event goes out
 /// at once, and of many those of so long share a query, a request to the broker and a removal.
 const GATHER: Duration = Duration::from_millis(20);
@@ -67,6 +72,8 @@ impl Relay {
         while !cancel.is_cancelled() {
             let outcome = tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
+                // Never ends: every replica tells how the outbox stands, whoever leads, and if nobody does.
+                () = self.measure() => return Ok(()),
                 outcome = self.publish_while_leading() => outcome,
             };
             if let Err(error) = outcome {
@@ -78,6 +85,27 @@ impl Relay {
             }
         }
         Ok(())
+    }
+
+    async fn measure(&self) {
+        loop {
+            match self.size().await {
+                Ok(size) => {
+                    let count = |number: i64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+                    metrics::gauge!("outbox_backlog").set(count(size.events));
+                    metrics::gauge!("outbox_oldest_seconds").set(size.oldest_seconds);
+                    metrics::gauge!("outbox_table_bytes").set(size.table_bytes);
+                }
+                // The relay itself tells of a database that is away.
+                Err(error) => tracing::debug!(%error, "the outbox was not measured"),
+            }
+            tokio::time::sleep(MEASURE).await;
+        }
+    }
+
+    async fn size(&self) -> anyhow::Result<outbox::Size> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(outbox::size(&mut connection).await?)
     }
 
     async fn publish_while_leading(&self) -> anyhow::Result<()> {
@@ -109,7 +137,6 @@ impl Relay {
             let looked = Instant::now();
             let pending = outbox::oldest(&mut connection, BATCH_MAX).await?;
             if pending.is_empty() {
-                metrics::gauge!("outbox_backlog").set(0.0);
                 // Either is fine: a poke, or time to look.
                 tokio::time::timeout(POLL, self.handle.poked.notified())
                     .await
@@ -117,7 +144,6 @@ impl Relay {
                 continue;
             }
             let events: usize = pending.iter().map(|row| row.envelopes.len()).sum();
-            metrics::gauge!("outbox_backlog").set(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
             let pass = ferrocart_failpoint::reach(Site::RelayPublish.before()).await?;
             let (published, failure) = self.publish(&producer, &pending).await;
             let again = ferrocart_failpoint::reach(Site::RelayPublish.after()).await?;
@@ -160,11 +186,12 @@ impl Relay {
         let mut published = Vec::with_capacity(pending.len());
         let mut failed_keys = HashSet::new();
         let mut failure = None;
+        let deadline = tokio::time::Instant::now() + PUBLISH_MAX;
         // One after the other: the last to be acknowledged is waited for anyway.
         for (row, sends) in pending.iter().zip(queued) {
             let mut acknowledged = !failed_keys.contains(&row.key);
             for send in sends {
-                if let Err(error) = delivered(send).await {
+                if let Err(error) = delivered(send, deadline).await {
                     acknowledged = false;
                     failed_keys.insert(&row.key);
                     failure.get_or_insert_with(|| format!("publishing to {}: {error}", row.topic));
@@ -187,19 +214,26 @@ impl Relay {
             .set("acks", "all")
             .set("compression.type", "lz4")
             .set("linger.ms", "2")
-            .set("delivery.timeout.ms", "10000")
+            // No message gives up by itself: of two events of a key the first would, and the second, a
+            // millisecond later, reach a broker that is back. `PUBLISH_MAX` ends all of a batch at once.
+            .set("delivery.timeout.ms", "0")
             .set("queue.buffering.max.messages", "50000")
             .create()
             .context("the relay's producer")
     }
 }
 
-async fn delivered(queued: Result<DeliveryFuture, KafkaError>) -> Result<(), String> {
+/// What is acknowledged by then counts, also when it is looked at later.
+async fn delivered(
+    queued: Result<DeliveryFuture, KafkaError>,
+    deadline: tokio::time::Instant,
+) -> Result<(), String> {
     let delivery = queued.map_err(|error| error.to_string())?;
-    match delivery.await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err((error, _))) => Err(error.to_string()),
-        Err(_) => Err("the producer went away".to_owned()),
+    match tokio::time::timeout_at(deadline, delivery).await {
+        Ok(Ok(Ok(_))) => Ok(()),
+        Ok(Ok(Err((error, _)))) => Err(error.to_string()),
+        Ok(Err(_)) => Err("the producer went away".to_owned()),
+        Err(_) => Err(format!("no acknowledgement within {PUBLISH_MAX:?}")),
     }
 }
 

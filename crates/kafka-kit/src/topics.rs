@@ -9,7 +9,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::settings::KafkaSettings;
 
-/// Dead letters are few; one partition keeps them in order of arrival.
+/// Dead letters and replays are few; one partition keeps them in order of arrival.
 const DEAD_LETTER_PARTITIONS: i32 = 1;
 const DEAD_LETTER_SETTINGS: &[(&str, &str)] = &[("retention.ms", "1209600000")];
 
@@ -18,13 +18,18 @@ pub fn dead_letter_topic(settings: &KafkaSettings, topic: Topic, group: &str) ->
     format!("{}.{group}.dlq", settings.topic_name(topic))
 }
 
+/// `<topic>.<group>.replay`: what is put there is read by that group alone, as if it stood on the topic.
+pub fn replay_topic(settings: &KafkaSettings, topic: Topic, group: &str) -> String {
+    format!("{}.{group}.replay", settings.topic_name(topic))
+}
+
 struct Wanted {
     name: String,
     partitions: i32,
     settings: &'static [(&'static str, &'static str)],
 }
 
-/// Creates all event topics, and the dead-letter topics of a consumer group for the topics it reads,
+/// Creates all event topics, and the dead-letter and replay topics of a consumer group for the topics it reads,
 /// with their final partition counts, where they do not exist. Waits for a broker that is not up
 /// yet, about a minute at most.
 pub async fn ensure_topics(settings: &KafkaSettings, group: Option<(&str, &[Topic])>) -> anyhow::Result<()> {
@@ -39,11 +44,13 @@ pub async fn ensure_topics(settings: &KafkaSettings, group: Option<(&str, &[Topi
         })
         .collect();
     if let Some((group, topics)) = group {
-        wanted.extend(topics.iter().map(|topic| Wanted {
-            name: dead_letter_topic(settings, *topic, group),
-            partitions: DEAD_LETTER_PARTITIONS,
-            settings: DEAD_LETTER_SETTINGS,
-        }));
+        for name in [dead_letter_topic, replay_topic] {
+            wanted.extend(topics.iter().map(|topic| Wanted {
+                name: name(settings, *topic, group),
+                partitions: DEAD_LETTER_PARTITIONS,
+                settings: DEAD_LETTER_SETTINGS,
+            }));
+        }
     }
     let backoff = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))

@@ -206,6 +206,36 @@ pub async fn backlog(conn: &mut PgConnection) -> Result<(i64, Option<Timestamp>)
     ))
 }
 
+/// How an outbox stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Size {
+    /// Events that wait; of more than 100,000 rows, those of the oldest 100,000.
+    pub events: i64,
+    /// How long the oldest has waited, by the database's clock; 0 when none does.
+    pub oldest_seconds: f64,
+    /// What the table takes on disk, its indexes and dead rows included.
+    pub table_bytes: f64,
+}
+
+/// Measures the outbox; cheap enough for every few seconds, however much is in it.
+pub async fn size(conn: &mut PgConnection) -> Result<Size, StoreError> {
+    const OP: &str = "outbox.size";
+    let row = sqlx::query(
+        "SELECT COALESCE(sum(event_count), 0)::bigint,
+                COALESCE(GREATEST(extract(epoch FROM now() - min(occurred_at)), 0), 0)::float8,
+                pg_total_relation_size('outbox')::float8
+         FROM (SELECT event_count, occurred_at FROM outbox ORDER BY id LIMIT 100000) AS first",
+    )
+    .fetch_one(conn)
+    .await
+    .op(OP)?;
+    Ok(Size {
+        events: row.try_get(0).op(OP)?,
+        oldest_seconds: row.try_get(1).op(OP)?,
+        table_bytes: row.try_get(2).op(OP)?,
+    })
+}
+
 fn pending(row: &PgRow) -> Result<Pending, StoreError> {
     const OP: &str = "outbox.oldest";
     let id: i64 = row.try_get("id").op(OP)?;

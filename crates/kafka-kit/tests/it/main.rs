@@ -291,3 +291,21 @@ async fn a_poisonous_event_does_not_take_its_batch_along() {
     cancel.cancel();
     task.await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_tells_how_it_stands() {
+    let env = TestEnv::new("inventory").await;
+    let pool = database(&env).await;
+    let mut connection = pool.acquire().await.unwrap();
+    let empty = outbox::size(&mut connection).await.unwrap();
+    assert_eq!((empty.events, empty.oldest_seconds), (0, 0.0));
+    append(&pool, (1..=50).map(|version| stock("sku", version)).collect()).await;
+    sqlx::query("UPDATE outbox SET occurred_at = occurred_at - interval '1 hour' WHERE id = (SELECT max(id) FROM outbox)")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    let full = outbox::size(&mut connection).await.unwrap();
+    assert_eq!(full.events, 50);
+    assert!(full.oldest_seconds > 3_599.0, "{full:?}");
+    assert!(full.table_bytes >= 8_192.0, "{full:?}");
+}
