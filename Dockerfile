@@ -14,13 +14,15 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     set -eu; \
     programs="gateway catalog search cart inventory order payment notification psp-sandbox sample-catalog"; \
     set --; \
-    for name in $programs; do set -- "$@" --package "ferrocart-$name"; done; \
+    for name in $programs cli; do set -- "$@" --package "ferrocart-$name"; done; \
     cargo build --locked --release --bins "$@"; \
     mkdir /out; \
     for name in $programs; do \
         install -m 755 "target/release/ferrocart-$name" /out/; \
         strip "/out/ferrocart-$name"; \
-    done
+    done; \
+    install -m 755 target/release/ferrocart /out/; \
+    strip /out/ferrocart
 
 FROM debian:bookworm-slim
 # Certificates for the payment provider and the mail server; curl for the health checks of compose.
@@ -33,7 +35,7 @@ RUN apt-get update \
         /var/lib/ferrocart/search-index /var/lib/ferrocart/psp-sandbox
 COPY --from=build /out/ /usr/local/bin/
 # Each program finds its libraries, or there is no image.
-RUN set -eu; for program in /usr/local/bin/ferrocart-*; do "$program" --version; done
+RUN set -eu; for program in /usr/local/bin/ferrocart*; do "$program" --version; done
 USER 10001:10001
 # Nothing is written but below /var/lib/ferrocart, by search and the sandbox: the root can be read-only.
 ENV HOST=0.0.0.0

@@ -7,7 +7,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 FOLDER ?= .ferrocart/run
 STACK = target/release/ferrocart-stack
 SERVICES = gateway catalog search cart inventory order payment notification
-BINARIES = stack psp-sandbox shopper $(SERVICES)
+BINARIES = stack psp-sandbox shopper cli $(SERVICES)
 
 .PHONY: help
 help: ## Show this list
