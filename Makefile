@@ -49,6 +49,7 @@ demo: build ## Shop on the platform step by step, starting it if it does not run
 test: setup ## Run all tests against real stores, and add up their counts
 	@echo "test: building (the first build takes minutes)"
 	@cargo build --workspace --bins
+	@target/debug/ferrocart-stack test-env -- examples/analytics/check.sh
 	@target/debug/ferrocart-stack test-env --sum-tests -- cargo test --workspace --no-fail-fast
 
 .PHONY: bench
