@@ -109,6 +109,7 @@ events! {
     Order "ferrocart.order.v1.OrderCancelled" OrderCancelled { order_id, sequence of order }
     Order "ferrocart.order.v1.OrderShipped" OrderShipped { order_id, sequence of order }
     Order "ferrocart.order.v1.OrderDelivered" OrderDelivered { order_id, sequence of order }
+    Order "ferrocart.order.v1.OrderPartiallyRefunded" OrderPartiallyRefunded { order_id, sequence of order }
     Order "ferrocart.order.v1.OrderRefunded" OrderRefunded { order_id, sequence of order }
     Inventory "ferrocart.inventory.v1.StockUpdated" StockUpdated { sku_id, version }
     Inventory "ferrocart.inventory.v1.StockLow" StockLow { sku_id, version }

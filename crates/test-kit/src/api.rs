@@ -60,6 +60,12 @@ impl Api {
         self.send(Method::PUT, path, Some(&body), &[]).await
     }
 
+    /// A PUT with an `Idempotency-Key`.
+    pub async fn put_once(&self, path: &str, key: &str, body: impl Serialize) -> Answer {
+        self.send(Method::PUT, path, Some(&body), &[("idempotency-key", key)])
+            .await
+    }
+
     pub async fn send(
         &self,
         method: Method,

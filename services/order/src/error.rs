@@ -9,7 +9,7 @@ use ferrocart_types::{Money, OrderId, SkuId};
 use serde::Serialize;
 
 use crate::domain::saga::Kind;
-use crate::domain::{InvalidTransition, Status};
+use crate::domain::{InvalidTransition, RefundError, Status};
 use crate::saga::SagaError;
 
 /// A price that is no longer what the buyer was shown.
@@ -67,6 +67,8 @@ pub(crate) enum ServiceError {
     KeyReused,
     #[error("the refund was refused")]
     RefundRefused,
+    #[error(transparent)]
+    Refund(#[from] RefundError),
     #[error("the order was cancelled: the warehouse found no stock for it")]
     PickFailed,
     #[error("there is no such saga")]
@@ -151,6 +153,7 @@ impl ServiceError {
                 "IDEMPOTENCY_KEY_REUSED",
                 self.to_string(),
             ),
+            Self::Refund(error) => refund_problem(error),
             Self::RefundRefused => Problem::conflict("REFUND_REFUSED", self.to_string()),
             Self::SagaNotFound => {
                 Problem::not_found("SAGA_NOT_FOUND", self.to_string()).field("saga_id", self)
@@ -159,6 +162,18 @@ impl ServiceError {
             Self::SagaNotCancellable(_) => Problem::conflict("SAGA_NOT_CANCELLABLE", self.to_string()),
             Self::PickFailed => Problem::conflict("PICK_FAILED", self.to_string()),
         }
+    }
+}
+
+fn refund_problem(error: &RefundError) -> Problem {
+    let exceeds = || Problem::conflict("REFUND_EXCEEDS_CAPTURED", error.to_string());
+    match error {
+        RefundError::OtherCurrency => Problem::invalid_field("amount.currency", error),
+        RefundError::MoreThanItems(_) => Problem::invalid_field("amount", error),
+        RefundError::UnknownItem(index) => Problem::invalid_field(format!("items[{index}].sku_id"), error),
+        RefundError::TooManyUnits { index, .. } => exceeds().field(format!("items[{index}].quantity"), error),
+        RefundError::TooMuch { left } => exceeds().with("refundable", left),
+        RefundError::Money(_) => Problem::internal(),
     }
 }
 

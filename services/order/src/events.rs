@@ -3,6 +3,7 @@
 use ferrocart_contracts::timestamp_to_proto;
 use ferrocart_contracts::v1::{self, OrderStatus};
 use ferrocart_pg_kit::outbox::{OutboxEvent, Publisher};
+use ferrocart_types::Money;
 
 use crate::domain::{Order, State, Status};
 
@@ -29,21 +30,36 @@ pub(crate) fn status_event(publisher: &Publisher, order: &Order) -> OutboxEvent 
             carrier: shipment.carrier.clone().unwrap_or_default(),
             tracking_number: shipment.tracking_number.clone().unwrap_or_default(),
         }),
-        State::Delivered { .. } => publisher.event(&v1::OrderDelivered { order: message }),
-        State::Refunded { .. } => publisher.event(&v1::OrderRefunded {
-            order: message,
-            amount: Some(order.total.into()),
-            reason: order
-                .history
-                .last()
-                .and_then(|entry| entry.reason.clone())
-                .unwrap_or_default(),
-        }),
+        State::Delivered { .. } => match newest_refund(order) {
+            (Some(amount), reason, refunded) => publisher.event(&v1::OrderPartiallyRefunded {
+                order: message,
+                amount: Some(amount.into()),
+                reason,
+                refunded: Some(refunded.into()),
+            }),
+            (None, ..) => publisher.event(&v1::OrderDelivered { order: message }),
+        },
+        State::Refunded { .. } => {
+            let (amount, reason, refunded) = newest_refund(order);
+            publisher.event(&v1::OrderRefunded {
+                order: message,
+                amount: Some(amount.unwrap_or(order.total).into()),
+                reason,
+                refunded: Some(refunded.into()),
+            })
+        }
         State::Cancelled { reason, .. } => publisher.event(&v1::OrderCancelled {
             order: message,
             reason: reason.to_string(),
         }),
     }
+}
+
+/// What went back with the event, why, and what went back in all.
+fn newest_refund(order: &Order) -> (Option<Money>, String, Money) {
+    let entry = order.history.last();
+    let reason = entry.and_then(|entry| entry.reason.clone()).unwrap_or_default();
+    (entry.and_then(|entry| entry.refunded), reason, order.refunded())
 }
 
 fn message(order: &Order) -> v1::Order {

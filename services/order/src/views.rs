@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::saga::Kind;
-use crate::domain::{CancelReason, Order, PaymentStatus, ShippingAddress, Status, Step};
+use crate::domain::{CancelReason, Order, PaymentStatus, Refund, ShippingAddress, Status, Step};
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Order)]
@@ -20,6 +20,11 @@ pub(crate) struct OrderView {
     items: Vec<LineView>,
     total: Money,
     payment: Option<PaymentInfo>,
+    /// What went back to the customer in all.
+    refunded: Money,
+    /// Oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refunds: Vec<RefundView>,
     shipping_address: ShippingAddress,
     /// Oldest first.
     history: Vec<HistoryView>,
@@ -61,6 +66,46 @@ struct HistoryView {
     at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// The money that went back: all that was left, or a part, which leaves the status as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunded: Option<Money>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OrderRefund)]
+struct RefundView {
+    refund_id: SagaId,
+    amount: Money,
+    /// The units that it is for, if any were named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    items: Vec<RefundedItemView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OrderRefundedItem)]
+struct RefundedItemView {
+    sku_id: SkuId,
+    quantity: Quantity,
+}
+
+impl RefundView {
+    fn of(refund: &Refund) -> Self {
+        let items = refund.items.iter().map(|item| RefundedItemView {
+            sku_id: item.sku_id,
+            quantity: item.quantity,
+        });
+        Self {
+            refund_id: refund.id,
+            amount: refund.amount,
+            items: items.collect(),
+            reason: refund.reason.clone(),
+            at: refund.at,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -94,6 +139,7 @@ impl OrderView {
                 status: entry.status,
                 at: entry.at,
                 reason: entry.reason.clone(),
+                refunded: entry.refunded,
             })
             .collect();
         Ok(Self {
@@ -107,6 +153,8 @@ impl OrderView {
                 payment_id: payment.payment_id,
                 status: payment.status,
             }),
+            refunded: order.refunded(),
+            refunds: order.refunds.iter().map(RefundView::of).collect(),
             shipping_address: order.address.clone(),
             history,
             shipment: order.shipment().map(|shipment| ShipmentView {

@@ -52,6 +52,7 @@ pub(crate) fn judge(order_id: Uuid, case: &Case, moment: &Moment) -> Verdict {
     }
     judge_payment(&mut verdict, case);
     judge_money(&mut verdict, case);
+    judge_refunds(&mut verdict, case);
     judge_intents(&mut verdict, case);
     judge_stock(&mut verdict, case);
     judge_order_events(&mut verdict, case, moment);
@@ -255,6 +256,35 @@ fn judge_money(verdict: &mut Verdict, case: &Case) {
             payment.payment_id
         );
         verdict.add(Promise::ChargeAndOrder, "PROVIDER_DIFFERS", detail);
+    }
+}
+
+/// I2: the order tells what went back, each refund once; all of it makes the order REFUNDED.
+fn judge_refunds(verdict: &mut Verdict, case: &Case) {
+    let (Some(order), Some(payment)) = (&case.order, &case.payment) else {
+        return;
+    };
+    let mut add = |kind, detail| verdict.add(Promise::ChargeAndOrder, kind, detail);
+    if order.refunded_minor != payment.refunded_minor {
+        let detail = format!(
+            "the order shows {} refunded, payment {} has {}",
+            order.refunded_minor, payment.payment_id, payment.refunded_minor
+        );
+        add("REFUND_DIFFERS", detail);
+    }
+    if order.given_minor > payment.refunded_minor {
+        let detail = format!(
+            "refunds of {} were given, {} went back",
+            order.given_minor, payment.refunded_minor
+        );
+        add("REFUND_WITHOUT_MONEY", detail);
+    }
+    if order.status == OrderStatus::Refunded && payment.refunded_minor < payment.captured_minor {
+        let detail = format!(
+            "the order is REFUNDED, {} of {} went back",
+            payment.refunded_minor, payment.captured_minor
+        );
+        add("REFUNDED_IN_PART", detail);
     }
 }
 

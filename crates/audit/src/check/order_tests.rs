@@ -43,15 +43,10 @@ fn sound(history: &[OrderStatus]) -> Case {
         ),
         _ => (PaymentStatus::Captured, Hold::Deducted, IntentState::Succeeded),
     };
-    let held = if intent_state == IntentState::RequiresCapture {
-        TOTAL
-    } else {
-        0
-    };
-    let taken = if intent_state == IntentState::Succeeded {
-        TOTAL
-    } else {
-        0
+    let (held, taken) = match intent_state {
+        IntentState::RequiresCapture => (TOTAL, 0),
+        IntentState::Succeeded => (0, TOTAL),
+        _ => (0, 0),
     };
     let sequence = i64::try_from(history.len()).unwrap();
     let payment_sequence = if status == OrderStatus::Confirmed { 1 } else { 2 };
@@ -65,6 +60,8 @@ fn sound(history: &[OrderStatus]) -> Case {
             history: (1..).zip(history.iter().copied()).collect(),
             saga: None,
             pays_later: false,
+            refunded_minor: 0,
+            given_minor: 0,
         }),
         payment: Some(PaymentRow {
             payment_id: Uuid::from_u128(9),
@@ -140,6 +137,28 @@ fn order(case: &mut Case) -> &mut OrderRow {
 
 fn payment(case: &mut Case) -> &mut PaymentRow {
     case.payment.as_mut().unwrap()
+}
+
+#[test]
+fn refunds_are_what_went_back() {
+    let mut part = shipped();
+    order(&mut part).refunded_minor = 300;
+    order(&mut part).given_minor = 300;
+    payment(&mut part).refunded_minor = 300;
+    payment(&mut part).books.receivable_minor -= 300;
+    part.intents[0].refunded_minor = 300;
+    if let Some(trail) = &mut part.payment_events {
+        trail.newest.refunded_minor = 300;
+    }
+    assert_eq!(kinds(&part), [""; 0]);
+    let mut untold = part.clone();
+    order(&mut untold).refunded_minor = 0;
+    assert_eq!(kinds(&untold), ["REFUND_DIFFERS"]);
+    let mut twice = part.clone();
+    order(&mut twice).given_minor = 600;
+    assert_eq!(kinds(&twice), ["REFUND_WITHOUT_MONEY"]);
+    order(&mut part).status = OrderStatus::Refunded;
+    assert!(kinds(&part).contains(&"REFUNDED_IN_PART"));
 }
 
 #[test]

@@ -67,7 +67,10 @@ pub(crate) fn orders(connection: &mut PgConnection) -> Rows<'_, OrderRow> {
                ARRAY(SELECT h.sequence FROM order_history h WHERE h.order_id = o.order_id ORDER BY h.sequence) AS sequences,
                ARRAY(SELECT h.status FROM order_history h WHERE h.order_id = o.order_id ORDER BY h.sequence) AS statuses,
                s.kind || ' at ' || s.step || ', ' || s.state AS saga, s.created_at AS saga_since,
-               coalesce((s.payload ->> 'pays_later')::boolean, false) AS pays_later
+               coalesce((s.payload ->> 'pays_later')::boolean, false) AS pays_later,
+               CASE WHEN o.refunded_minor = 0 AND o.payment_status = 'REFUNDED' THEN o.total_minor
+                    ELSE o.refunded_minor END AS refunded_minor,
+               coalesce((SELECT sum(r.amount_minor) FROM order_refunds r WHERE r.order_id = o.order_id), 0)::bigint AS given_minor
         FROM orders o LEFT JOIN sagas s ON s.order_id = o.order_id AND s.state <> 'DONE'
         ORDER BY o.order_id";
     rows(connection, "orders", SQL, |row| {
@@ -86,6 +89,8 @@ pub(crate) fn orders(connection: &mut PgConnection) -> Rows<'_, OrderRow> {
             history: sequences.into_iter().zip(statuses).collect(),
             saga: since(row, "saga", "saga_since")?,
             pays_later: row.try_get("pays_later")?,
+            refunded_minor: row.try_get("refunded_minor")?,
+            given_minor: row.try_get("given_minor")?,
         })
     })
 }

@@ -18,6 +18,10 @@ pub(crate) struct OrderRow {
     pub(crate) saga: Option<(String, Timestamp)>,
     /// It was placed to be paid later, and waits for that.
     pub(crate) pays_later: bool,
+    /// What went back in all, as the order shows it.
+    pub(crate) refunded_minor: i64,
+    /// What the refunds come to that were asked of the order.
+    pub(crate) given_minor: i64,
 }
 
 #[derive(Debug, Clone)]

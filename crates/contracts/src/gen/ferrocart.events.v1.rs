@@ -396,18 +396,37 @@ pub struct OrderDelivered {
     #[prost(message, optional, tag = "1")]
     pub order: ::core::option::Option<Order>,
 }
-/// ce_type ferrocart.order.v1.OrderRefunded
+/// ce_type ferrocart.order.v1.OrderPartiallyRefunded: a part of the money went back; the order's status stays.
 #[derive(Clone, PartialEq, ::prost::Message)]
-pub struct OrderRefunded {
-    /// The order, REFUNDED.
+pub struct OrderPartiallyRefunded {
+    /// The order, DELIVERED.
     #[prost(message, optional, tag = "1")]
     pub order: ::core::option::Option<Order>,
-    /// What went back.
+    /// What went back with this refund.
     #[prost(message, optional, tag = "2")]
     pub amount: ::core::option::Option<Money>,
     /// As it was given with the refund.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// What went back in all.
+    #[prost(message, optional, tag = "4")]
+    pub refunded: ::core::option::Option<Money>,
+}
+/// ce_type ferrocart.order.v1.OrderRefunded: nothing is left that could go back.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OrderRefunded {
+    /// The order, REFUNDED.
+    #[prost(message, optional, tag = "1")]
+    pub order: ::core::option::Option<Order>,
+    /// What went back with this refund.
+    #[prost(message, optional, tag = "2")]
+    pub amount: ::core::option::Option<Money>,
+    /// As it was given with the refund.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// What went back in all.
+    #[prost(message, optional, tag = "4")]
+    pub refunded: ::core::option::Option<Money>,
 }
 /// Where an order is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -66,6 +66,7 @@ fn golden_records_are_read_and_written_by_the_generated_code() {
     holds::<v1::OrderCancelled>();
     holds::<v1::OrderShipped>();
     holds::<v1::OrderDelivered>();
+    holds::<v1::OrderPartiallyRefunded>();
     holds::<v1::OrderRefunded>();
     holds::<v1::StockUpdated>();
     holds::<v1::StockLow>();

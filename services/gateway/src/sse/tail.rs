@@ -4,8 +4,8 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use ferrocart_contracts::v1::{
-    OrderCancelled, OrderConfirmed, OrderDelivered, OrderPaymentPending, OrderPlaced, OrderRefunded,
-    OrderShipped,
+    OrderCancelled, OrderConfirmed, OrderDelivered, OrderPartiallyRefunded, OrderPaymentPending, OrderPlaced,
+    OrderRefunded, OrderShipped,
 };
 use ferrocart_contracts::{Envelope, Event, Topic};
 use ferrocart_kafka_kit::{KafkaSettings, ensure_topics};
@@ -134,6 +134,8 @@ fn status_of(event_type: &str) -> Option<&'static str> {
         (OrderConfirmed::TYPE, "CONFIRMED"),
         (OrderShipped::TYPE, "SHIPPED"),
         (OrderDelivered::TYPE, "DELIVERED"),
+        // A part of the money leaves it as it was.
+        (OrderPartiallyRefunded::TYPE, "DELIVERED"),
         (OrderRefunded::TYPE, "REFUNDED"),
         (OrderCancelled::TYPE, "CANCELLED"),
     ]

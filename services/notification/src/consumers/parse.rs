@@ -60,11 +60,21 @@ pub(super) fn news(envelope: &Envelope) -> Result<Option<OrderNews>, BadEvent> {
             let occasion = Occasion::Cancelled { reason: event.reason };
             (event.order, occasion)
         }
+        v1::OrderPartiallyRefunded::TYPE => {
+            let event = envelope.decode::<v1::OrderPartiallyRefunded>()?;
+            let amount = event.amount.as_ref().ok_or(BadEvent::Missing("amount"))?;
+            let occasion = Occasion::Refunded {
+                amount: amount.try_into()?,
+                partly: true,
+            };
+            (event.order, occasion)
+        }
         v1::OrderRefunded::TYPE => {
             let event = envelope.decode::<v1::OrderRefunded>()?;
             let amount = event.amount.as_ref().ok_or(BadEvent::Missing("amount"))?;
             let occasion = Occasion::Refunded {
                 amount: amount.try_into()?,
+                partly: false,
             };
             (event.order, occasion)
         }

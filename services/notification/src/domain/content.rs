@@ -1,4 +1,4 @@
-use ferrocart_types::Money;
+use ferrocart_types::{Money, OrderId};
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
@@ -22,7 +22,12 @@ pub(crate) enum Occasion {
         reason: String,
     },
     #[serde(rename = "order_refunded")]
-    Refunded { amount: Money },
+    Refunded {
+        amount: Money,
+        /// More can go back.
+        #[serde(default)]
+        partly: bool,
+    },
 }
 
 impl Occasion {
@@ -33,6 +38,16 @@ impl Occasion {
             Self::Delivered => Kind::Delivered,
             Self::Cancelled { .. } => Kind::Cancelled,
             Self::Refunded { .. } => Kind::Refunded,
+        }
+    }
+
+    /// Holds nothing that came from outside but the order's id.
+    pub(crate) fn subject(&self, order: OrderId) -> String {
+        match self {
+            Self::Refunded { partly: true, .. } => {
+                format!("Your Ferrocart order was refunded in part ({order})")
+            }
+            _ => self.kind().subject(order),
         }
     }
 }

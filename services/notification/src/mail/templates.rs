@@ -37,6 +37,7 @@ struct View {
     tracking_number: Option<String>,
     reason: Option<&'static str>,
     refund: Option<String>,
+    partly: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +60,7 @@ impl View {
             tracking_number: None,
             reason: None,
             refund: None,
+            partly: false,
         };
         match &content.occasion {
             Occasion::Confirmed | Occasion::Delivered => {}
@@ -70,7 +72,10 @@ impl View {
                 view.tracking_number.clone_from(tracking_number);
             }
             Occasion::Cancelled { reason } => view.reason = Some(reason_in_words(reason)),
-            Occasion::Refunded { amount } => view.refund = Some(amount.to_string()),
+            Occasion::Refunded { amount, partly } => {
+                view.refund = Some(amount.to_string());
+                view.partly = *partly;
+            }
         }
         view
     }

@@ -16,9 +16,7 @@ pub(crate) async fn insert(
     new: &[&NewNotification],
 ) -> Result<HashSet<NotificationId>, StoreError> {
     let kinds = || new.iter().map(|new| new.content.occasion.kind());
-    let subjects = new
-        .iter()
-        .map(|new| new.content.occasion.kind().subject(new.order_id));
+    let subjects = new.iter().map(|new| new.content.occasion.subject(new.order_id));
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "INSERT INTO notifications (notification_id, event_id, order_id, order_sequence, customer_id, kind,
                                     recipient, subject, content, traceparent, created_at, channel, status,

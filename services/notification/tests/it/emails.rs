@@ -2,14 +2,16 @@
 
 use ferrocart_contracts::v1::{OrderLine, OrderPaymentPending, OrderPlaced};
 
-use crate::support::{Office, TRACE, cancelled, confirmed, delivered, fresh, next, order, refunded, shipped};
+use crate::support::{
+    Office, TRACE, cancelled, confirmed, delivered, fresh, next, order, partly_refunded, refunded, shipped,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_that_concerns_the_buyer_leads_to_one_email() {
     let office = Office::open().await;
     let placed = order(fresh());
     let (sent, arrived) = (next(&placed), next(&next(&placed)));
-    let back = next(&arrived);
+    let (part, back) = (next(&arrived), next(&next(&arrived)));
     office
         .tell(&OrderPlaced {
             order: Some(placed.clone()),
@@ -23,15 +25,17 @@ async fn each_step_that_concerns_the_buyer_leads_to_one_email() {
     office.tell(&confirmed(&placed)).await;
     office.tell(&shipped(&sent)).await;
     office.tell(&delivered(&arrived)).await;
+    office.tell(&partly_refunded(&part)).await;
     office.tell(&refunded(&back)).await;
-    let rows = office.settled(&placed.order_id, "SENT", 4).await;
-    assert_eq!(office.files().len(), 4, "{:?}", office.files());
+    let rows = office.settled(&placed.order_id, "SENT", 5).await;
+    assert_eq!(office.files().len(), 5, "{:?}", office.files());
 
     let expected = [
         ("order_confirmed", "confirm", "Your order is confirmed"),
         ("order_shipped", "on its way", "FP-123-XYZ"),
         ("order_delivered", "deliver", "Your order was delivered"),
-        ("order_refunded", "refund", "10.05 USD"),
+        ("order_refunded", "in part", "3.05 USD"),
+        ("order_refunded", "was refunded (", "10.05 USD"),
     ];
     for (row, (kind, subject, words)) in rows.iter().zip(expected) {
         assert_eq!(row.kind, kind);

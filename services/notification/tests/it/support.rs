@@ -303,5 +303,15 @@ pub(crate) fn refunded(order: &Order) -> v1::OrderRefunded {
         order: Some(order.clone()),
         amount: Some(money(1_005)),
         reason: "hat too small".to_owned(),
+        refunded: Some(money(1_005)),
+    }
+}
+
+pub(crate) fn partly_refunded(order: &Order) -> v1::OrderPartiallyRefunded {
+    v1::OrderPartiallyRefunded {
+        order: Some(order.clone()),
+        amount: Some(money(305)),
+        reason: "a scratch".to_owned(),
+        refunded: Some(money(305)),
     }
 }

@@ -1,25 +1,36 @@
 //! What happens to an order after its checkout: cancel, ship, deliver, refund. Each is a saga of its own,
 //! but for the delivery, which calls nobody.
 
+use std::time::Duration;
+
 use ferrocart_http_kit::{Caller, Problem, Role};
+use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey, StoredResponse};
 use ferrocart_pg_kit::{StoreError, outbox, run_tx};
 use ferrocart_types::{OrderId, SagaId};
 use sqlx::PgConnection;
+use tokio::time::Instant;
 
 use super::{App, access};
 use crate::domain::saga::Kind;
-use crate::domain::{CancelReason, InvalidTransition, Order, Shipment, Status};
+use crate::domain::{CancelReason, InvalidTransition, Order, RefundRequest, Shipment, Status};
 use crate::error::ServiceError;
 use crate::events::status_event;
-use crate::store::sagas::{LogLine, NewSaga, Payload, Saga};
-use crate::store::{orders, sagas};
+use crate::saga::SagaError;
+use crate::store::sagas::{KeyRef, LogLine, NewSaga, Payload, Saga};
+use crate::store::{keys, orders, sagas};
+use crate::views::OrderView;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Command {
     Cancel,
     Ship(Shipment),
     Deliver,
-    Refund { reason: Option<String> },
+    Refund {
+        request: RefundRequest,
+        reason: Option<String>,
+        /// What is sent with a key is done once and answered alike however often it is sent; a part must be.
+        key: Option<RequestKey>,
+    },
 }
 
 /// The order after a command.
@@ -28,6 +39,11 @@ pub(crate) enum Changed {
     Done(Order),
     /// Not done in time: it goes on.
     Accepted(Order),
+    /// What stands under the key of the request.
+    Stored {
+        response: StoredResponse,
+        replayed: bool,
+    },
 }
 
 enum Begun {
@@ -36,6 +52,11 @@ enum Begun {
     Started(Box<(Saga, Order)>),
     /// The same is under way already, or the checkout was asked to undo itself.
     Joined,
+    /// What stands under the key, from now on or from before.
+    Stored {
+        response: StoredResponse,
+        replayed: bool,
+    },
 }
 
 impl Command {
@@ -58,6 +79,27 @@ impl Command {
         }
     }
 
+    /// Under which the answer is stored.
+    const fn key(&self) -> Option<&RequestKey> {
+        match self {
+            Self::Refund { key, .. } => key.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether all that it asks for was so before.
+    fn is_done(&self, order: &Order) -> bool {
+        match self {
+            Self::Refund { request, .. } => order.status() == self.target() && request.is_whole(),
+            _ => order.status() == self.target(),
+        }
+    }
+
+    /// Without a key: with one it is a refund of its own.
+    fn refunds_all(&self) -> bool {
+        matches!(self, Self::Refund { request, key: None, .. } if request.is_whole())
+    }
+
     /// Staff may; of an order's own customer this is asked with the order at hand.
     fn permitted(&self, caller: &Caller, order: &Order) -> Result<(), Problem> {
         match self {
@@ -77,12 +119,7 @@ impl App {
         command: Command,
     ) -> Result<Changed, ServiceError> {
         let deadline = self.deadline();
-        let begun = run_tx(&self.inner.pool, "order.command", |conn| {
-            let (app, caller, command) = (self.clone(), caller.clone(), command.clone());
-            Box::pin(async move { app.begin_command(conn, &caller, id, &command).await })
-        })
-        .await?;
-        match begun {
+        match self.begin_or_wait(caller, id, &command, deadline).await? {
             Begun::Already(order) => {
                 self.inner.snapshots.note(&order);
                 self.inner.relay.poke();
@@ -95,9 +132,19 @@ impl App {
                 drop(self.inner.driver.start(saga, order));
             }
             Begun::Joined => self.inner.driver.wake_worker(),
+            Begun::Stored { response, replayed } => return Ok(Changed::Stored { response, replayed }),
         }
         let idle = self.wait_until_idle(id, deadline).await?;
         let order = self.read_order(caller, id).await?;
+        if let Some(key) = command.key() {
+            return Ok(match self.stored(key).await? {
+                Some(response) => Changed::Stored {
+                    response,
+                    replayed: false,
+                },
+                None => Changed::Accepted(order),
+            });
+        }
         if order.status() == command.target() {
             return Ok(Changed::Done(order));
         }
@@ -111,6 +158,39 @@ impl App {
             }
             .into()),
         }
+    }
+
+    /// Refunds of an order are given one after the other: each waits for the one before it as long as there is
+    /// time.
+    async fn begin_or_wait(
+        &self,
+        caller: &Caller,
+        id: OrderId,
+        command: &Command,
+        deadline: Instant,
+    ) -> Result<Begun, ServiceError> {
+        loop {
+            let begun = run_tx(&self.inner.pool, "order.command", |conn| {
+                let (app, caller, command) = (self.clone(), caller.clone(), command.clone());
+                Box::pin(async move { app.begin_command(conn, &caller, id, &command).await })
+            })
+            .await;
+            match (begun, command) {
+                (Err(ServiceError::OrderBusy), Command::Refund { .. }) => {
+                    if !self.wait_until_idle(id, deadline).await? {
+                        return Err(ServiceError::OrderBusy);
+                    }
+                }
+                (begun, _) => return begun,
+            }
+        }
+    }
+
+    /// The answer that stands under a key.
+    async fn stored(&self, key: &RequestKey) -> Result<Option<StoredResponse>, StoreError> {
+        let mut conn = self.inner.pool.acquire().await?;
+        let stored = keys::peek(&mut conn, &[key_ref(key)]).await?;
+        Ok(stored.into_iter().flatten().flatten().next())
     }
 
     /// Sagas are locked before orders, everywhere: two that lock both never wait for each other.
@@ -128,7 +208,13 @@ impl App {
             .ok_or(ServiceError::OrderNotFound(id))?;
         command.permitted(caller, &order)?;
         let (from, to) = (order.status(), command.target());
-        if from == to {
+        let saga_id = SagaId(self.inner.ids.next());
+        if let Some(key) = command.key()
+            && let Some(begun) = self.claim(conn, key, saga_id, command, &order).await?
+        {
+            return Ok(begun);
+        }
+        if command.key().is_none() && command.is_done(&order) {
             return Ok(Begun::Already(Box::new(order)));
         }
         match (command.saga(), unfinished) {
@@ -142,10 +228,54 @@ impl App {
                 tracing::debug!(saga.kind = %kind, "an order is in no state for this");
                 Err(InvalidTransition { from, to }.into())
             }
-            (Some((kind, _)), None) => self.start_saga(conn, caller, order, kind, command).await,
+            (Some((kind, _)), None) => {
+                self.start_saga(conn, caller, order, (saga_id, kind), command)
+                    .await
+            }
+            (Some((Kind::Refund, _)), Some((saga, Kind::Refund))) => {
+                let same = command.refunds_all() && sagas::refunds_all(conn, saga).await?;
+                // The key goes with the transaction: it is claimed again when there is room.
+                if same {
+                    Ok(Begun::Joined)
+                } else {
+                    Err(ServiceError::OrderBusy)
+                }
+            }
             (Some((kind, _)), Some((_, running))) if kind == running => Ok(Begun::Joined),
             (_, Some(_)) if from.may_become(to) => Err(ServiceError::OrderBusy),
             (_, Some(_)) => Err(InvalidTransition { from, to }.into()),
+        }
+    }
+
+    /// Claims the key of a request for a saga to come. What is known of it ends it here.
+    async fn claim(
+        &self,
+        conn: &mut PgConnection,
+        key: &RequestKey,
+        saga: SagaId,
+        command: &Command,
+        order: &Order,
+    ) -> Result<Option<Begun>, ServiceError> {
+        let now = self.inner.clock.now();
+        match idempotency::claim(conn, key, saga.as_uuid(), now, Duration::ZERO).await? {
+            Claim::Fresh if command.is_done(order) => {
+                let view = OrderView::of(order).map_err(SagaError::from)?;
+                let body = serde_json::to_vec(&view).map_err(SagaError::from)?;
+                let response = StoredResponse { status: 200, body };
+                idempotency::complete(conn, key, &response).await?;
+                Ok(Some(Begun::Stored {
+                    response,
+                    replayed: false,
+                }))
+            }
+            Claim::Fresh => Ok(None),
+            Claim::Reused => Err(ServiceError::KeyReused),
+            Claim::Replay { response, .. } => Ok(Some(Begun::Stored {
+                response,
+                replayed: true,
+            })),
+            // The key comes with its saga, and the saga's end with the answer: it is under way.
+            Claim::Resume { .. } | Claim::InProgress { .. } => Ok(Some(Begun::Joined)),
         }
     }
 
@@ -168,7 +298,7 @@ impl App {
         conn: &mut PgConnection,
         caller: &Caller,
         order: Order,
-        kind: Kind,
+        (id, kind): (SagaId, Kind),
         command: &Command,
     ) -> Result<Begun, ServiceError> {
         let now = self.inner.clock.now();
@@ -178,11 +308,20 @@ impl App {
         };
         match command {
             Command::Ship(shipment) => payload.shipment = Some(shipment.clone()),
-            Command::Refund { reason } => payload.note.clone_from(reason),
+            Command::Refund { request, reason, key } => {
+                let terms = request.terms(&order, caller.scope())?;
+                tracing::info!(
+                    order.id = %order.id, refund.id = %id, refund.amount = %terms.amount, caller = terms.by,
+                    "a refund begins"
+                );
+                payload.refund = Some(terms);
+                payload.note.clone_from(reason);
+                payload.idempotency = key.as_ref().map(key_ref);
+            }
             Command::Cancel | Command::Deliver => {}
         }
         let saga = Saga {
-            id: SagaId(self.inner.ids.next()),
+            id,
             order_id: order.id,
             kind,
             step: kind.first_step(),
@@ -224,6 +363,13 @@ impl App {
             }
             _ => Ok(false),
         }
+    }
+}
+
+fn key_ref(key: &RequestKey) -> KeyRef {
+    KeyRef {
+        caller: key.caller().to_owned(),
+        key: key.key().to_owned(),
     }
 }
 

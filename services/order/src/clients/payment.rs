@@ -1,5 +1,5 @@
 use ferrocart_http_kit::{CallError, ServiceClient};
-use ferrocart_types::{Money, OrderId, PaymentId, UserId};
+use ferrocart_types::{Money, OrderId, PaymentId, SagaId, UserId};
 use serde::Deserialize;
 
 use crate::domain::{PaymentFact, PaymentStatus};
@@ -10,6 +10,9 @@ pub(crate) struct PaymentView {
     #[serde(default)]
     payment_id: Option<PaymentId>,
     pub(crate) status: PaymentStatus,
+    /// What went back in all.
+    #[serde(default)]
+    refunded: Option<Money>,
 }
 
 impl PaymentView {
@@ -17,6 +20,7 @@ impl PaymentView {
         self.payment_id.map(|payment_id| PaymentFact {
             payment_id,
             status: self.status,
+            refunded_minor: self.refunded.map_or(0, |refunded| refunded.amount_minor),
         })
     }
 }
@@ -61,6 +65,22 @@ impl PaymentClient {
             Err(error) if error.status() == Some(404) => Ok(None),
             outcome => outcome.map(Some),
         }
+    }
+
+    /// Gives back a part, or all that is left; each refund once.
+    pub(crate) async fn refund(
+        &self,
+        order: OrderId,
+        refund: SagaId,
+        amount: Option<Money>,
+    ) -> Result<PaymentView, CallError> {
+        let path = format!("/internal/v1/payments/by-order/{order}/refund");
+        let body = match amount {
+            Some(amount) => serde_json::json!({ "amount": amount }),
+            None => serde_json::json!({}),
+        };
+        let key = format!("order:{order}:refund:{refund}");
+        self.http.post_once(&path, &key, &body).await
     }
 
     /// `verb` is `capture`, `void` or `refund`: in full, and once for an order.

@@ -101,9 +101,7 @@ async fn apply_new(
             // What a payment comes to only ever grows in rank: of several news the highest is the last.
             News::Payment(order, fact) => {
                 let known = payments.entry(order).or_insert(fact);
-                if known.status.rank() < fact.status.rank() {
-                    *known = fact;
-                }
+                *known = PaymentFact::after(Some(*known), fact);
             }
             News::ReservationExpired(order) => {
                 expired.insert(order);

@@ -41,6 +41,7 @@ fn read(payment: &Payment) -> anyhow::Result<News> {
     let fact = PaymentFact {
         payment_id: payment.payment_id.parse()?,
         status,
+        refunded_minor: payment.refunded_minor,
     };
     Ok(News::Payment(payment.order_id.parse()?, fact))
 }

@@ -35,6 +35,7 @@ mod cart;
 mod order;
 mod payment;
 mod reason;
+mod refund;
 pub(crate) mod saga;
 mod status;
 
@@ -43,6 +44,7 @@ pub(crate) use cart::CartId;
 pub(crate) use order::{HistoryEntry, Line, Order, OrderParts, Shipment, State};
 pub(crate) use payment::{PaymentFact, PaymentStatus};
 pub(crate) use reason::CancelReason;
+pub(crate) use refund::{Refund, RefundError, RefundRequest, RefundTerms, RefundedItem};
 pub(crate) use saga::Step;
 pub(crate) use status::InvalidTransition;
 pub use status::Status;

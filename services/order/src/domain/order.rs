@@ -2,7 +2,9 @@ use ferrocart_types::{
     Email, Money, MoneyError, OrderId, ProductId, Quantity, ReservationId, SkuId, Timestamp, UserId,
 };
 
-use super::{CancelReason, CartId, InvalidTransition, PaymentFact, PaymentStatus, ShippingAddress, Status};
+use super::{
+    CancelReason, CartId, InvalidTransition, PaymentFact, PaymentStatus, Refund, ShippingAddress, Status,
+};
 
 /// One line with the price at which it is sold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(crate) struct HistoryEntry {
     pub(crate) status: Status,
     pub(crate) at: Timestamp,
     pub(crate) reason: Option<String>,
+    /// The money that went back; a part of it leaves the status as it is.
+    pub(crate) refunded: Option<Money>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -117,6 +121,8 @@ pub(crate) struct Order {
     pub(crate) payment: Option<PaymentFact>,
     /// Oldest first; its length is the order's sequence.
     pub(crate) history: Vec<HistoryEntry>,
+    /// Oldest first.
+    pub(crate) refunds: Vec<Refund>,
     pub(crate) version: i64,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -153,7 +159,9 @@ impl Order {
                 status: Status::Placed,
                 at,
                 reason: None,
+                refunded: None,
             }],
+            refunds: Vec::new(),
             version: 1,
             created_at: at,
             updated_at: at,
@@ -258,23 +266,56 @@ impl Order {
         }
     }
 
-    pub(crate) fn refund(self, reason: Option<String>, at: Timestamp) -> Result<Self, InvalidTransition> {
-        match &self.state {
-            State::Delivered {
-                reservation_id,
-                shipment,
-            } => {
-                let next = State::Refunded {
-                    reservation_id: *reservation_id,
-                    shipment: shipment.clone(),
-                };
-                self.moved(next, reason, at)
-            }
-            _ => Err(InvalidTransition {
+    /// What went back to the customer in all.
+    pub(crate) fn refunded(&self) -> Money {
+        let refunded_minor = self.payment.map_or(0, |payment| payment.refunded_minor);
+        Money::new(refunded_minor, self.total.currency)
+    }
+
+    /// What can still go back.
+    pub(crate) fn refundable(&self) -> Result<Money, MoneyError> {
+        self.total.checked_sub(self.refunded())
+    }
+
+    /// Takes note of money that went back. The last part of it makes the order REFUNDED.
+    pub(crate) fn refund(mut self, refund: Refund, at: Timestamp) -> Result<Self, InvalidTransition> {
+        let State::Delivered {
+            reservation_id,
+            shipment,
+        } = &self.state
+        else {
+            return Err(InvalidTransition {
                 from: self.status(),
                 to: Status::Refunded,
-            }),
+            });
+        };
+        let next = State::Refunded {
+            reservation_id: *reservation_id,
+            shipment: shipment.clone(),
+        };
+        let amount = (refund.amount.amount_minor > 0).then_some(refund.amount);
+        let all_went_back = self
+            .payment
+            .is_some_and(|payment| payment.status == PaymentStatus::Refunded);
+        if all_went_back {
+            self = self.moved(next, refund.reason.clone(), at)?;
+            if let Some(entry) = self.history.last_mut() {
+                entry.refunded = amount;
+            }
+        } else {
+            self.history.push(HistoryEntry {
+                status: self.status(),
+                at,
+                reason: refund.reason.clone(),
+                refunded: amount,
+            });
+            self.updated_at = at;
         }
+        // What had gone back at the provider's own desk is no refund of ours.
+        if amount.is_some() {
+            self.refunds.push(refund);
+        }
+        Ok(self)
     }
 
     /// `released` is the reservation that was undone, where the order did not know it yet.
@@ -309,6 +350,7 @@ impl Order {
             status: to,
             at,
             reason,
+            refunded: None,
         });
         self.state = next;
         self.updated_at = at;
@@ -318,9 +360,10 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use ferrocart_types::{Currency, PaymentId};
+    use ferrocart_types::{Currency, PaymentId, SagaId};
     use uuid::Uuid;
 
+    use super::super::{RefundError, RefundRequest, RefundedItem};
     use super::*;
 
     const AT: Timestamp = chrono::DateTime::UNIX_EPOCH;
@@ -364,6 +407,7 @@ mod tests {
         order = order.with_payment(PaymentFact {
             payment_id: PaymentId(Uuid::from_u128(6)),
             status: PaymentStatus::Authorized,
+            refunded_minor: 0,
         });
         order.state = match status {
             Status::Placed => State::Placed,
@@ -398,7 +442,10 @@ mod tests {
                 (Status::Confirmed, at(*from).confirm(AT)),
                 (Status::Shipped, at(*from).ship(Shipment::default(), AT)),
                 (Status::Delivered, at(*from).deliver(AT)),
-                (Status::Refunded, at(*from).refund(None, AT)),
+                (
+                    Status::Refunded,
+                    paid_back(at(*from), 100).refund(refund(100, &[]), AT),
+                ),
                 (
                     Status::Cancelled,
                     at(*from).cancel(CancelReason::CustomerRequest, None, AT),
@@ -420,6 +467,112 @@ mod tests {
         }
     }
 
+    /// As payment tells it.
+    fn paid_back(order: Order, refunded_minor: i64) -> Order {
+        let status = if refunded_minor == order.total.amount_minor {
+            PaymentStatus::Refunded
+        } else {
+            PaymentStatus::Captured
+        };
+        let payment_id = PaymentId(Uuid::from_u128(6));
+        order.with_payment(PaymentFact {
+            payment_id,
+            status,
+            refunded_minor,
+        })
+    }
+
+    fn item(sku: u128, quantity: i64) -> RefundedItem {
+        RefundedItem {
+            sku_id: SkuId(Uuid::from_u128(sku)),
+            quantity: Quantity::new(quantity).unwrap(),
+        }
+    }
+
+    fn refund(amount_minor: i64, items: &[RefundedItem]) -> Refund {
+        Refund {
+            id: SagaId(Uuid::from_u128(9)),
+            amount: Money::new(amount_minor, Currency::USD),
+            items: items.to_vec(),
+            reason: None,
+            by: "support".into(),
+            at: AT,
+        }
+    }
+
+    #[test]
+    fn parts_go_back_until_nothing_is_left() {
+        let order = paid_back(at(Status::Delivered), 30)
+            .refund(refund(30, &[]), AT)
+            .unwrap();
+        assert_eq!((order.status(), order.sequence()), (Status::Delivered, 2));
+        assert_eq!(order.history[1].refunded, Some(Money::new(30, Currency::USD)));
+        assert_eq!(order.refundable(), Ok(Money::new(70, Currency::USD)));
+        let order = paid_back(order, 100).refund(refund(70, &[]), AT).unwrap();
+        assert_eq!((order.status(), order.sequence()), (Status::Refunded, 3));
+        assert_eq!(order.refunds.len(), 2);
+        assert_eq!(order.refundable(), Ok(Money::new(0, Currency::USD)));
+        assert!(order.refund(refund(1, &[]), AT).is_err());
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_can_go_back() {
+        let mut order = place(vec![line(1_000, Currency::USD, 3)]).unwrap();
+        let ask = |order: &Order, minor: Option<i64>, items: &[RefundedItem]| {
+            let request = RefundRequest {
+                amount: minor.map(|minor| Money::new(minor, Currency::USD)),
+                items: items.to_vec(),
+            };
+            request.terms(order, "support".into())
+        };
+        let usd = |minor| Money::new(minor, Currency::USD);
+        assert!(ask(&order, None, &[]).unwrap().whole);
+        assert_eq!(ask(&order, None, &[]).unwrap().amount, usd(3_000));
+        assert_eq!(ask(&order, Some(1), &[]).unwrap().amount, usd(1));
+        assert_eq!(ask(&order, None, &[item(1, 2)]).unwrap().amount, usd(2_000));
+        assert_eq!(
+            ask(&order, Some(1_500), &[item(1, 2)]).unwrap().amount,
+            usd(1_500)
+        );
+        assert_eq!(
+            ask(&order, Some(3_001), &[]),
+            Err(RefundError::TooMuch { left: usd(3_000) })
+        );
+        assert_eq!(
+            ask(&order, Some(2_001), &[item(1, 2)]),
+            Err(RefundError::MoreThanItems(usd(2_000)))
+        );
+        assert_eq!(
+            ask(&order, None, &[item(1, 1), item(2, 1)]),
+            Err(RefundError::UnknownItem(1))
+        );
+        assert_eq!(
+            ask(&order, None, &[item(1, 2), item(1, 2)]),
+            Err(RefundError::TooManyUnits { index: 1, left: 1 })
+        );
+        let euros = RefundRequest {
+            amount: Some(Money::new(1, Currency::EUR)),
+            items: Vec::new(),
+        };
+        assert_eq!(
+            euros.terms(&order, String::new()),
+            Err(RefundError::OtherCurrency)
+        );
+        order = paid_back(order, 2_500);
+        order.refunds = vec![refund(2_000, &[item(1, 2)]), refund(500, &[])];
+        assert_eq!(ask(&order, None, &[]).unwrap().amount, usd(500));
+        assert_eq!(
+            ask(&order, None, &[item(1, 1)]),
+            Err(RefundError::TooMuch { left: usd(500) }),
+            "a part of its price went back already"
+        );
+        assert_eq!(ask(&order, Some(500), &[item(1, 1)]).unwrap().amount, usd(500));
+        assert_eq!(
+            ask(&order, Some(1), &[item(1, 2)]),
+            Err(RefundError::TooManyUnits { index: 0, left: 1 })
+        );
+    }
+
     #[test]
     fn there_is_no_confirmed_order_without_a_payment() {
         let mut order = at(Status::PaymentPending);
@@ -432,6 +585,7 @@ mod tests {
             order.payment = payment.map(|status| PaymentFact {
                 payment_id: PaymentId(Uuid::nil()),
                 status,
+                refunded_minor: 0,
             });
             assert!(order.clone().confirm(AT).is_err(), "{payment:?}");
         }

@@ -33,14 +33,23 @@ impl PaymentStatus {
 pub(crate) struct PaymentFact {
     pub(crate) payment_id: PaymentId,
     pub(crate) status: PaymentStatus,
+    /// What went back to the customer, in minor units.
+    pub(crate) refunded_minor: i64,
 }
 
 impl PaymentFact {
     /// What is known after hearing `news`.
     pub(crate) fn after(known: Option<Self>, news: Self) -> Self {
-        match known {
-            Some(known) if known.status.rank() > news.status.rank() => known,
-            _ => news,
+        let Some(known) = known else { return news };
+        let newest = if known.status.rank() > news.status.rank() {
+            known
+        } else {
+            news
+        };
+        Self {
+            // It only ever grows; a payment of which a part went back has the same status as before.
+            refunded_minor: known.refunded_minor.max(news.refunded_minor),
+            ..newest
         }
     }
 }
@@ -52,7 +61,15 @@ mod tests {
     #[test]
     fn old_news_change_nothing() {
         let payment_id = PaymentId(uuid::Uuid::nil());
-        let fact = |status| PaymentFact { payment_id, status };
+        let fact = |status| PaymentFact {
+            payment_id,
+            status,
+            refunded_minor: 0,
+        };
+        let partly = PaymentFact {
+            refunded_minor: 5,
+            ..fact(PaymentStatus::Captured)
+        };
         let captured = Some(fact(PaymentStatus::Captured));
         assert_eq!(
             PaymentFact::after(captured, fact(PaymentStatus::Authorized)),
@@ -61,6 +78,11 @@ mod tests {
         assert_eq!(
             PaymentFact::after(captured, fact(PaymentStatus::Refunded)),
             fact(PaymentStatus::Refunded)
+        );
+        assert_eq!(PaymentFact::after(captured, partly), partly);
+        assert_eq!(
+            PaymentFact::after(Some(partly), fact(PaymentStatus::Captured)),
+            partly
         );
         assert_eq!(
             PaymentFact::after(None, fact(PaymentStatus::Pending)),

@@ -6,6 +6,7 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, web};
 use ferrocart_http_kit::{Caller, IdempotencyKey, Json, ProblemBody, detached};
+use ferrocart_pg_kit::idempotency::StoredResponse;
 use ferrocart_types::Email;
 use garde::Validate;
 use serde::Deserialize;
@@ -95,6 +96,21 @@ pub(crate) async fn checkout(
     respond(answer)
 }
 
+/// An answer as it stands under its key.
+pub(super) fn stored(response: &StoredResponse, replayed: bool) -> HttpResponse {
+    let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = HttpResponse::build(status);
+    answer.content_type(if status.is_success() {
+        "application/json"
+    } else {
+        "application/problem+json"
+    });
+    if replayed {
+        answer.insert_header(("Idempotent-Replayed", "true"));
+    }
+    answer.body(response.body.clone())
+}
+
 pub(super) fn respond(answer: CheckoutAnswer) -> Result<HttpResponse, ServiceError> {
     match answer {
         CheckoutAnswer::Final {
@@ -102,18 +118,14 @@ pub(super) fn respond(answer: CheckoutAnswer) -> Result<HttpResponse, ServiceErr
             response,
             replayed,
         } => {
-            let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let mut answer = HttpResponse::build(status);
-            if status.is_success() {
-                answer.content_type("application/json");
-                answer.insert_header((header::LOCATION, format!("/v1/orders/{order_id}")));
-            } else {
-                answer.content_type("application/problem+json");
+            let mut answer = stored(&response, replayed);
+            if answer.status().is_success() {
+                let location = format!("/v1/orders/{order_id}").parse();
+                if let Ok(location) = location {
+                    answer.headers_mut().insert(header::LOCATION, location);
+                }
             }
-            if replayed {
-                answer.insert_header(("Idempotent-Replayed", "true"));
-            }
-            Ok(answer.body(response.body))
+            Ok(answer)
         }
         CheckoutAnswer::Accepted(order) => {
             let mut answer = HttpResponse::Accepted();

@@ -44,6 +44,7 @@ fn changed(changed: &Changed) -> Result<HttpResponse, ServiceError> {
     let (mut response, order) = match changed {
         Changed::Done(order) => (HttpResponse::Ok(), order),
         Changed::Accepted(order) => (HttpResponse::Accepted(), order),
+        Changed::Stored { response, replayed } => return Ok(checkout::stored(response, *replayed)),
     };
     if let Changed::Accepted(order) = changed {
         response.insert_header((header::LOCATION, format!("/v1/orders/{}", order.id)));

@@ -1,5 +1,6 @@
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest};
 use ferrocart_http_kit::{Json, Problem};
 use futures::future::LocalBoxFuture;
@@ -7,7 +8,11 @@ use garde::Validate;
 use serde::de::DeserializeOwned;
 
 /// A JSON body that may be left away; one that is there must be right.
-pub(crate) struct OptionalJson<T>(pub(super) T);
+pub(crate) struct OptionalJson<T> {
+    pub(super) value: T,
+    /// As it came, for the hash of an idempotency key.
+    pub(super) raw: Bytes,
+}
 
 impl<T> FromRequest for OptionalJson<T>
 where
@@ -24,9 +29,17 @@ where
             None => !headers.contains_key(TRANSFER_ENCODING),
         };
         if absent {
-            return Box::pin(async { Ok(Self(T::default())) });
+            return Box::pin(async {
+                Ok(Self {
+                    value: T::default(),
+                    raw: Bytes::new(),
+                })
+            });
         }
         let body = Json::<T>::from_request(request, payload);
-        Box::pin(async { Ok(Self(body.await?.value)) })
+        Box::pin(async {
+            let Json { value, raw } = body.await?;
+            Ok(Self { value, raw })
+        })
     }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn ship(
     let Ship {
         tracking_number,
         carrier,
-    } = body.0;
+    } = body.value;
     let command = Command::Ship(Shipment {
         carrier,
         tracking_number,

@@ -31,6 +31,35 @@ pub(super) fn of_checkout(
     }
 }
 
+/// The answer to a refund that was sent with an Idempotency-Key.
+pub(super) fn of_refund(
+    order: &Order,
+    end: End,
+    refused: Option<&Refused>,
+) -> Result<StoredResponse, SagaError> {
+    if end == End::Refunded {
+        return Ok(StoredResponse {
+            status: 200,
+            body: serde_json::to_vec(&OrderView::of(order)?)?,
+        });
+    }
+    let problem = refund_refused(refused).with("order_id", order.id);
+    Ok(StoredResponse {
+        status: problem.status().as_u16(),
+        body: serde_json::to_vec(&problem.body())?,
+    })
+}
+
+/// Payment knows better what can go back, such as after a refund at the provider's own desk.
+fn refund_refused(refused: Option<&Refused>) -> Problem {
+    match refused {
+        Some(refused) if refused.code == "REFUND_EXCEEDS_CAPTURED" => {
+            Problem::conflict("REFUND_EXCEEDS_CAPTURED", refused.detail.clone())
+        }
+        _ => Problem::conflict("REFUND_REFUSED", "the refund was refused"),
+    }
+}
+
 fn cancelled(order: &Order, reason: CancelReason, refused: Option<&Refused>) -> Problem {
     let detail = refused.map(|refused| refused.detail.as_str());
     let problem = match reason {

@@ -107,7 +107,7 @@ impl Performer<'_> {
             Step::Confirm => self.confirm().await,
             Step::Deduct => self.deduct().await,
             Step::Capture => Ok(self.payment("capture", PaymentStatus::Captured).await),
-            Step::Refund => Ok(self.payment("refund", PaymentStatus::Refunded).await),
+            Step::Refund => Ok(self.refund().await),
             Step::Void => Ok(self.payment("void", PaymentStatus::Voided).await),
             Step::Release => Ok(self.release().await),
         }
@@ -318,7 +318,32 @@ impl Performer<'_> {
         }
     }
 
-    /// Capture, void or refund; done when the payment has come to `wanted`.
+    /// A part or all that is left. The refund's own key makes it happen once, however often it is asked.
+    async fn refund(&self) -> Report {
+        let Some(terms) = &self.saga.payload.refund else {
+            return self.payment("refund", PaymentStatus::Refunded).await;
+        };
+        let amount = (!terms.whole).then_some(terms.amount);
+        let payment = &self.clients.payment;
+        match payment.refund(self.order.id, self.saga.id, amount).await {
+            Ok(view) => {
+                let outcome = match view.status {
+                    PaymentStatus::Refunded => Outcome::Done,
+                    PaymentStatus::Captured if !terms.whole => Outcome::Done,
+                    PaymentStatus::Pending => Outcome::Unknown,
+                    _ => Outcome::Refused(Refusal::Other),
+                };
+                Report {
+                    payment: view.fact(),
+                    detail: Some(format!("the payment is {}", view.status)),
+                    ..Report::of(outcome)
+                }
+            }
+            Err(error) => Report::failed(&error, Refusal::Other),
+        }
+    }
+
+    /// Capture, void or a refund of old; done when the payment has come to `wanted`.
     async fn payment(&self, verb: &str, wanted: PaymentStatus) -> Report {
         match self.clients.payment.change(verb, self.order.id).await {
             Ok(view) => {
@@ -367,6 +392,7 @@ fn declined_payment(error: &CallError) -> Option<PaymentFact> {
     Some(PaymentFact {
         payment_id,
         status: PaymentStatus::Declined,
+        refunded_minor: 0,
     })
 }
 

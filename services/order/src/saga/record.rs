@@ -17,7 +17,7 @@ use super::perform::Report;
 use super::{SagaError, answer};
 use crate::config::SagaSettings;
 use crate::domain::saga::{End, Kind, Next, Outcome, Situation, decide};
-use crate::domain::{Order, Step};
+use crate::domain::{Order, Refund, Step};
 use crate::events::status_event;
 use crate::snapshots::Snapshots;
 use crate::store::sagas::{Held, LogLine, Progress, Saga, SagaState};
@@ -378,7 +378,10 @@ impl StepRecord {
                 let shipment = self.saga.payload.shipment.clone().unwrap_or_default();
                 self.order.ship(shipment, self.now)?
             }
-            End::Refunded => self.order.refund(self.saga.payload.note.clone(), self.now)?,
+            End::Refunded => {
+                let refund = self.refund();
+                self.order.refund(refund, self.now)?
+            }
             End::Cancelled(reason) => {
                 self.order
                     .cancel(reason, self.saga.payload.reservation_id, self.now)?
@@ -397,6 +400,24 @@ impl StepRecord {
         metrics::counter!("saga_ends_total", "kind" => self.saga.kind.as_str(), "end" => label(end))
             .increment(1);
         Ok(self.planned(before, progress, lines, Then::Ended(end)))
+    }
+
+    /// What went back.
+    fn refund(&self) -> Refund {
+        let payload = &self.saga.payload;
+        let (amount, items, by) = match &payload.refund {
+            Some(terms) => (terms.amount, terms.items.clone(), terms.by.clone()),
+            // One that began before parts could go back.
+            None => (self.order.total, Vec::new(), "support".to_owned()),
+        };
+        Refund {
+            id: self.saga.id,
+            amount,
+            items,
+            reason: payload.note.clone(),
+            by,
+            at: self.now,
+        }
     }
 
     fn planned(mut self, before: Order, progress: Progress, lines: Vec<LogLine>, then: Then) -> Plan {
@@ -444,7 +465,7 @@ impl StepRecord {
 }
 
 impl Plan {
-    /// What the client of a checkout that ends is told; it holds the order's version, which is known once the
+    /// What the client of a checkout or a refund that ends is told; it holds the order's version, which is known once the
     /// order is written.
     fn answer(&self) -> Result<Option<StoredResponse>, SagaError> {
         match (&self.then, self.saga.kind) {
@@ -452,6 +473,9 @@ impl Plan {
                 .span
                 .in_scope(|| answer::of_checkout(&self.order, *end, self.saga.payload.refusal.as_ref()))
                 .map(Some),
+            (Then::Ended(end), Kind::Refund) if self.saga.payload.idempotency.is_some() => {
+                answer::of_refund(&self.order, *end, self.saga.payload.refusal.as_ref()).map(Some)
+            }
             _ => Ok(None),
         }
     }

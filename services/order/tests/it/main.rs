@@ -12,6 +12,7 @@ mod idempotency;
 mod lifecycle;
 mod outage;
 mod partitions;
+mod refunds;
 mod shop;
 mod steer;
 mod store;

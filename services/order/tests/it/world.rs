@@ -46,6 +46,10 @@ pub(crate) struct State {
     pub(crate) holders: HashMap<String, Uuid>,
     /// order → its payment: id and status
     pub(crate) payments: HashMap<String, (Uuid, &'static str)>,
+    /// order → what was authorized and what of it went back
+    pub(crate) money: HashMap<String, (i64, i64)>,
+    /// Refunds by their keys, as payment keeps them.
+    refunds: HashMap<String, i64>,
     /// What the provider was made to do, by order and verb; replays do not count.
     pub(crate) money_moves: HashMap<(String, &'static str), u32>,
     pub(crate) calls: Vec<&'static str>,
@@ -169,7 +173,11 @@ async fn serve(world: web::Data<World>, request: HttpRequest, body: web::Bytes) 
         let next = state.faults.get_mut(call).and_then(VecDeque::pop_front);
         next.or_else(|| state.always.get(call).copied())
     };
-    let act = || world.lock().act(call, &path, &body);
+    let key = request.headers().get("idempotency-key");
+    let key = key
+        .map(|key| key.to_str().unwrap().to_owned())
+        .unwrap_or_default();
+    let act = || world.lock().act(call, &path, &body, &key);
     match fault {
         None => act(),
         Some(Fault::Error) => problem(500, "INTERNAL_ERROR", &json!({ "retryable": true })),
@@ -238,7 +246,7 @@ fn problem(status: u16, code: &str, extra: &Value) -> HttpResponse {
 }
 
 impl State {
-    fn act(&mut self, call: &'static str, path: &str, body: &Value) -> HttpResponse {
+    fn act(&mut self, call: &'static str, path: &str, body: &Value, key: &str) -> HttpResponse {
         let parts: Vec<&str> = path.split('/').collect();
         match call {
             "cart" => self.cart(parts[4]),
@@ -249,6 +257,7 @@ impl State {
             "confirm" | "release" | "deduct" | "extend" => self.change_reservation(call, body),
             "authorize" => self.authorize(body),
             "payment" => self.payment(parts[5]),
+            "refund" => self.refund(parts[5], body, key),
             _ => self.change_payment(call, parts[5]),
         }
     }
@@ -404,6 +413,8 @@ impl State {
         if !self.payments.contains_key(order) {
             // Until its method is named, or its customer has paid at the provider.
             self.payments.insert(order.to_owned(), (fresh(), "PENDING"));
+            let amount = body["amount"]["amount_minor"].as_i64().unwrap();
+            self.money.insert(order.to_owned(), (amount, 0));
         }
         if self.payments[order].1 == "PENDING"
             && let Some(method) = body["payment_method"].as_str()
@@ -448,10 +459,7 @@ impl State {
             }
             ("void", Some("AUTHORIZED" | "REQUIRES_ACTION" | "PENDING")) => "VOIDED",
             ("capture", Some("AUTHORIZED")) => "CAPTURED",
-            ("refund", Some("CAPTURED")) => "REFUNDED",
-            ("void", Some(same @ ("VOIDED" | "DECLINED")))
-            | ("capture", Some(same @ "CAPTURED"))
-            | ("refund", Some(same @ "REFUNDED")) => same,
+            ("void", Some(same @ ("VOIDED" | "DECLINED"))) | ("capture", Some(same @ "CAPTURED")) => same,
             _ => return problem(409, "INVALID_TRANSITION", &json!({})),
         };
         if self.payments[order].1 != next {
@@ -461,6 +469,35 @@ impl State {
         payment.1 = next;
         let id = payment.0;
         HttpResponse::Ok().json(json!({ "payment_id": id, "order_id": order, "status": next }))
+    }
+}
+
+impl State {
+    /// A part or the rest, once for each key and never more than was captured.
+    fn refund(&mut self, order: &str, body: &Value, key: &str) -> HttpResponse {
+        let (captured, refunded) = self.money[order];
+        let asked = body["amount"]["amount_minor"].as_i64();
+        let status = self.payments[order].1;
+        let was_done = self.refunds.contains_key(key) || (status == "REFUNDED" && asked.is_none());
+        if !was_done {
+            let amount = asked.unwrap_or(captured - refunded);
+            if status != "CAPTURED" && status != "REFUNDED" {
+                return problem(409, "INVALID_TRANSITION", &json!({}));
+            }
+            if amount > captured - refunded {
+                return problem(409, "REFUND_EXCEEDS_CAPTURED", &json!({}));
+            }
+            self.refunds.insert(key.to_owned(), amount);
+            self.moved(order, "refund");
+            self.money.insert(order.to_owned(), (captured, refunded + amount));
+            if refunded + amount == captured {
+                self.payments.get_mut(order).unwrap().1 = "REFUNDED";
+            }
+        }
+        let (id, status) = self.payments[order];
+        let refunded = json!({ "amount_minor": self.money[order].1, "currency": "USD" });
+        HttpResponse::Ok()
+            .json(json!({ "payment_id": id, "order_id": order, "status": status, "refunded": refunded }))
     }
 }
 

@@ -1,3 +1,4 @@
+mod refunds;
 mod write;
 
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ macro_rules! select_orders {
     ($rest:literal) => {
         concat!(
             "SELECT order_id, customer_id, guest, email, cart_id, status, total_minor, currency, shipping_address,
-                    reservation_id, payment_id, payment_status, carrier, tracking_number, cancel_reason, sequence,
+                    reservation_id, payment_id, payment_status, refunded_minor, carrier, tracking_number, cancel_reason, sequence,
                     version, created_at, updated_at FROM orders ",
             $rest
         )
@@ -73,7 +74,7 @@ macro_rules! list_orders {
     ($whose:literal) => {
         concat!(
             "SELECT order_id, customer_id, guest, email, cart_id, status, total_minor, currency, shipping_address,
-                    reservation_id, payment_id, payment_status, carrier, tracking_number, cancel_reason, sequence,
+                    reservation_id, payment_id, payment_status, refunded_minor, carrier, tracking_number, cancel_reason, sequence,
                     version, created_at, updated_at FROM orders WHERE ",
             $whose,
             " AND order_id >= $2 AND order_id < $3
@@ -170,6 +171,7 @@ async fn with_parts(conn: &mut PgConnection, rows: Vec<PgRow>) -> Result<Vec<Ord
         .op("orders.read")?;
     let mut lines = lines_of(conn, &ids).await?;
     let mut history = history_of(conn, &ids).await?;
+    let mut refunds = refunds::read(conn, &paid_back(&rows)?).await?;
     rows.iter()
         .zip(ids)
         .map(|(row, id)| {
@@ -179,9 +181,27 @@ async fn with_parts(conn: &mut PgConnection, rows: Vec<PgRow>) -> Result<Vec<Ord
             // after the row that was read is left out. Entries are only ever appended.
             let sequence: i64 = row.try_get("sequence").op("orders.read")?;
             history.truncate(usize::try_from(sequence).unwrap_or(usize::MAX));
-            order(row, lines, history)
+            let mut order = order(row, lines, history)?;
+            // As with the history: what was written after the row is left out.
+            let mut known = refunds.remove(&id).unwrap_or_default();
+            known.retain(|refund| refund.at <= order.updated_at);
+            order.refunds = known;
+            Ok(order)
         })
         .collect()
+}
+
+/// Orders of which money went back, with their currencies.
+fn paid_back(rows: &[PgRow]) -> Result<HashMap<Uuid, Currency>, StoreError> {
+    const OP: &str = "orders.read";
+    let mut found = HashMap::new();
+    for row in rows {
+        let id: Uuid = row.try_get("order_id").op(OP)?;
+        if payment(row, id)?.is_some_and(|payment| payment.refunded_minor > 0) {
+            found.insert(id, currency(row, id)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Lines by order, still without their currency, which is the order's.
@@ -225,7 +245,7 @@ async fn history_of(
 ) -> Result<HashMap<Uuid, Vec<HistoryEntry>>, StoreError> {
     const OP: &str = "order_history.read";
     let rows = sqlx::query(
-        "SELECT order_id, status, at, reason FROM order_history WHERE order_id = ANY($1) AND order_id BETWEEN $2 AND $3 ORDER BY order_id, sequence",
+        "SELECT order_id, status, at, reason, refunded_minor FROM order_history WHERE order_id = ANY($1) AND order_id BETWEEN $2 AND $3 ORDER BY order_id, sequence",
     )
     .bind(ids)
     // An array alone would have every month looked at.
@@ -241,6 +261,11 @@ async fn history_of(
             status: parse_status(id, row.try_get("status").op(OP)?)?,
             at: row.try_get("at").op(OP)?,
             reason: row.try_get("reason").op(OP)?,
+            // In the order's currency, as the lines' prices.
+            refunded: row
+                .try_get::<Option<i64>, _>("refunded_minor")
+                .op(OP)?
+                .map(|minor| Money::new(minor, Currency::USD)),
         };
         history.entry(id).or_default().push(entry);
     }
@@ -251,11 +276,7 @@ fn order(row: &PgRow, lines: Vec<RawLine>, history: Vec<HistoryEntry>) -> Result
     const OP: &str = "orders.read";
     let id: Uuid = row.try_get("order_id").op(OP)?;
     let bad = |column, reason: &str| corrupt("orders", column, id, reason);
-    let currency: Currency = row
-        .try_get::<&str, _>("currency")
-        .op(OP)?
-        .parse()
-        .map_err(|error| corrupt("orders", "currency", id, error))?;
+    let currency = currency(row, id)?;
     let email = Email::parse(row.try_get("email").op(OP)?).map_err(|_| bad("email", "no e-mail address"))?;
     let cart_id: Option<&str> = row.try_get("cart_id").op(OP)?;
     let cart_id = cart_id
@@ -263,6 +284,12 @@ fn order(row: &PgRow, lines: Vec<RawLine>, history: Vec<HistoryEntry>) -> Result
         .transpose()?;
     let Json(address): Json<ShippingAddress> = row.try_get("shipping_address").op(OP)?;
     let sequence: i64 = row.try_get("sequence").op(OP)?;
+    let history = history.into_iter().map(|entry| HistoryEntry {
+        refunded: entry
+            .refunded
+            .map(|amount| Money::new(amount.amount_minor, currency)),
+        ..entry
+    });
     let lines = lines.into_iter().map(|(line, price)| Line {
         unit_price: Money::new(price, currency),
         ..line
@@ -278,7 +305,8 @@ fn order(row: &PgRow, lines: Vec<RawLine>, history: Vec<HistoryEntry>) -> Result
         address,
         state: state(row, id)?,
         payment: payment(row, id)?,
-        history,
+        history: history.collect(),
+        refunds: Vec::new(),
         version: row.try_get("version").op(OP)?,
         created_at: row.try_get("created_at").op(OP)?,
         updated_at: row.try_get("updated_at").op(OP)?,
@@ -289,17 +317,33 @@ fn order(row: &PgRow, lines: Vec<RawLine>, history: Vec<HistoryEntry>) -> Result
     Ok(order)
 }
 
+fn currency(row: &PgRow, id: Uuid) -> Result<Currency, StoreError> {
+    row.try_get::<&str, _>("currency")
+        .op("orders.read")?
+        .parse()
+        .map_err(|error| corrupt("orders", "currency", id, error))
+}
+
 fn payment(row: &PgRow, id: Uuid) -> Result<Option<PaymentFact>, StoreError> {
     const OP: &str = "orders.read";
     let payment_id: Option<Uuid> = row.try_get("payment_id").op(OP)?;
     let status: Option<&str> = row.try_get("payment_status").op(OP)?;
     match (payment_id, status) {
         (None, None) => Ok(None),
-        (Some(payment_id), Some(status)) => Ok(Some(PaymentFact {
-            payment_id: PaymentId(payment_id),
-            status: PaymentStatus::parse(status)
-                .ok_or_else(|| corrupt("orders", "payment_status", id, format!("`{status}`")))?,
-        })),
+        (Some(payment_id), Some(status)) => {
+            let status = PaymentStatus::parse(status)
+                .ok_or_else(|| corrupt("orders", "payment_status", id, format!("`{status}`")))?;
+            let refunded_minor = match (row.try_get("refunded_minor").op(OP)?, status) {
+                // Refunded before parts could be: all of it.
+                (0, PaymentStatus::Refunded) => row.try_get("total_minor").op(OP)?,
+                (refunded_minor, _) => refunded_minor,
+            };
+            Ok(Some(PaymentFact {
+                payment_id: PaymentId(payment_id),
+                status,
+                refunded_minor,
+            }))
+        }
         _ => Err(corrupt(
             "orders",
             "payment_status",

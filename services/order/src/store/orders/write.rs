@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use super::refunds;
 use crate::domain::{CancelReason, HistoryEntry, Line, Order, PaymentFact, ShippingAddress};
 use crate::store::expect;
 
@@ -122,16 +123,21 @@ async fn append_history(conn: &mut PgConnection, orders: &[&Order]) -> Result<()
     let statuses: Vec<&str> = entries.iter().map(|entry| entry.status.as_str()).collect();
     let times: Vec<Timestamp> = entries.iter().map(|entry| entry.at).collect();
     let reasons: Vec<Option<&str>> = entries.iter().map(|entry| entry.reason.as_deref()).collect();
+    let refunded: Vec<Option<i64>> = entries
+        .iter()
+        .map(|entry| entry.refunded.map(|refunded| refunded.amount_minor))
+        .collect();
     // An order without a history gives a row without a status, which the table refuses.
     let done = sqlx::query(
-        "INSERT INTO order_history (order_id, sequence, status, at, reason)
-         SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::timestamptz[], $5::text[])",
+        "INSERT INTO order_history (order_id, sequence, status, at, reason, refunded_minor)
+         SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::bigint[])",
     )
     .bind(ids)
     .bind(sequences)
     .bind(statuses)
     .bind(times)
     .bind(reasons)
+    .bind(refunded)
     .execute(conn)
     .await
     .op(OP)?;
@@ -163,6 +169,7 @@ pub(crate) async fn update(
         .iter()
         .filter(|change| change.after.sequence() > change.before.sequence());
     append_history(conn, &moved.map(|change| change.after).collect::<Vec<_>>()).await?;
+    refunds::append(conn, changes).await?;
     rows.iter()
         .map(|row| {
             Ok((
@@ -220,6 +227,11 @@ async fn write_changes(conn: &mut PgConnection, changes: &[Change<'_>]) -> Resul
                 .map(|payment| payment.map_or(0, |payment| payment.status.rank()))
                 .collect::<Vec<_>>(),
         )
+        .bind(
+            payments()
+                .map(|payment| payment.map_or(0, |payment| payment.refunded_minor))
+                .collect::<Vec<_>>(),
+        )
         .fetch_all(conn)
         .await
         .op("orders.update")
@@ -235,11 +247,12 @@ const UPDATE: &str = "UPDATE orders SET
          payment_status = CASE WHEN change.payment_rank >= orders.payment_rank
                                THEN COALESCE(change.payment_status, orders.payment_status)
                                ELSE orders.payment_status END,
-         payment_rank = GREATEST(orders.payment_rank, change.payment_rank)
+         payment_rank = GREATEST(orders.payment_rank, change.payment_rank),
+         refunded_minor = GREATEST(orders.refunded_minor, change.refunded_minor)
      FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::timestamptz[], $7::uuid[],
-                 $8::text[], $9::text[], $10::text[], $11::uuid[], $12::text[], $13::smallint[])
+                 $8::text[], $9::text[], $10::text[], $11::uuid[], $12::text[], $13::smallint[], $14::bigint[])
           AS change (order_id, was_status, was_sequence, status, sequence, updated_at, reservation_id, carrier,
-                     tracking_number, cancel_reason, payment_id, payment_status, payment_rank)
+                     tracking_number, cancel_reason, payment_id, payment_status, payment_rank, refunded_minor)
      WHERE orders.order_id = change.order_id AND orders.status = change.was_status
        AND orders.sequence = change.was_sequence
      RETURNING orders.order_id, orders.version";
@@ -267,14 +280,18 @@ pub(crate) async fn note_payments(
 ) -> Result<u64, StoreError> {
     let ids: Vec<Uuid> = facts.keys().map(OrderId::as_uuid).collect();
     let ranks: Vec<i16> = facts.values().map(|fact| fact.status.rank()).collect();
+    let refunded: Vec<i64> = facts.values().map(|fact| fact.refunded_minor).collect();
     // The checkout that made the payment has mostly written it down itself by now.
     let behind: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT orders.order_id FROM UNNEST($1::uuid[], $2::smallint[]) AS fact (order_id, payment_rank)
-         JOIN orders USING (order_id) WHERE orders.payment_rank < fact.payment_rank
+        "SELECT orders.order_id FROM UNNEST($1::uuid[], $2::smallint[], $3::bigint[])
+              AS fact (order_id, payment_rank, refunded_minor)
+         JOIN orders USING (order_id)
+         WHERE orders.payment_rank < fact.payment_rank OR orders.refunded_minor < fact.refunded_minor
          ORDER BY orders.order_id FOR UPDATE OF orders",
     )
     .bind(ids)
     .bind(ranks)
+    .bind(refunded)
     .fetch_all(&mut *conn)
     .await
     .op("orders.note_payments")?;
@@ -284,19 +301,22 @@ pub(crate) async fn note_payments(
     let known = behind.iter().filter_map(|id| facts.get(&OrderId(*id)));
     let payments: Vec<Uuid> = known.clone().map(|fact| fact.payment_id.as_uuid()).collect();
     let statuses: Vec<&str> = known.clone().map(|fact| fact.status.as_str()).collect();
+    let refunded: Vec<i64> = known.clone().map(|fact| fact.refunded_minor).collect();
     let ranks: Vec<i16> = known.map(|fact| fact.status.rank()).collect();
     let done = sqlx::query(
         "UPDATE orders SET payment_id = fact.payment_id, payment_status = fact.payment_status,
-                           payment_rank = fact.payment_rank, updated_at = $5, version = version + 1
-         FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::smallint[])
-              AS fact (order_id, payment_id, payment_status, payment_rank)
-         WHERE orders.order_id = fact.order_id AND orders.payment_rank < fact.payment_rank",
+                           payment_rank = fact.payment_rank, updated_at = $5, version = version + 1,
+                           refunded_minor = GREATEST(orders.refunded_minor, fact.refunded_minor)
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $6::bigint[])
+              AS fact (order_id, payment_id, payment_status, payment_rank, refunded_minor)
+         WHERE orders.order_id = fact.order_id AND orders.payment_rank <= fact.payment_rank",
     )
     .bind(behind)
     .bind(payments)
     .bind(statuses)
     .bind(ranks)
     .bind(now)
+    .bind(refunded)
     .execute(conn)
     .await
     .op("orders.note_payments")?;

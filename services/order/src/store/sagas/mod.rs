@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{corrupt, expect, expect_one};
 use crate::domain::saga::Kind;
-use crate::domain::{CancelReason, CartId, Shipment, Step};
+use crate::domain::{CancelReason, CartId, RefundTerms, Shipment, Step};
 
 pub(crate) use admin::{count, list, lock, retry_now};
 
@@ -47,6 +47,9 @@ pub(crate) struct Payload {
     pub(crate) refusal: Option<Refused>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) shipment: Option<Shipment>,
+    /// What goes back; a refund that began before parts could go back has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refund: Option<RefundTerms>,
     /// Why support refunds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
@@ -379,6 +382,17 @@ pub(crate) async fn is_unfinished(conn: &mut PgConnection, order: OrderId) -> Re
         .fetch_one(conn)
         .await
         .op("sagas.is_unfinished")
+}
+
+/// Whether the refund that is under way gives all back.
+pub(crate) async fn refunds_all(conn: &mut PgConnection, saga: SagaId) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT COALESCE((payload #>> '{refund,whole}')::boolean, true) FROM sagas WHERE saga_id = $1",
+    )
+    .bind(saga.as_uuid())
+    .fetch_one(conn)
+    .await
+    .op("sagas.refunds_all")
 }
 
 /// Asks a checkout to undo itself; the first reason stays.
