@@ -136,6 +136,21 @@ impl Staff {
         self.command(order_id, "refund", &self.support).await
     }
 
+    /// Sent with one key until it is answered definitely.
+    pub(crate) async fn refund_part(&self, order_id: &str, amount_minor: i64) -> Result<()> {
+        let path = format!("/v1/orders/{order_id}/refund");
+        let body = json!({ "amount": { "amount_minor": amount_minor, "currency": "USD" } });
+        let request = Request {
+            key: Some(fresh_key()),
+            ..Request::put(path, &self.support, Some(body))
+        };
+        let answer = self.client.ask(&request).await?;
+        if answer.status == 200 {
+            return Ok(());
+        }
+        bail!("refund a part of {order_id}: {}: {}", answer.status, answer.text)
+    }
+
     async fn command(&self, order_id: &str, command: &str, token: &str) -> Result<()> {
         let path = format!("/v1/orders/{order_id}/{command}");
         let answer = self.client.ask(&Request::put(path, token, None)).await?;

@@ -4,12 +4,15 @@ use anyhow::{Result, ensure};
 use ferrocart_failpoint::Site;
 use futures::future::try_join_all;
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
 
 use crate::buyer::{Buyer, DECLINED, GOOD, Staff};
 use crate::platform::Platform;
 
 /// How many do the same at once; the fault hits one of them.
 const BUYERS: usize = 3;
+/// A part of the price of every product here.
+const PART_MINOR: i64 = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
@@ -21,7 +24,7 @@ pub(crate) enum Scenario {
     Cancel,
     /// A confirmed order is shipped.
     Ship,
-    /// A delivered order is paid back.
+    /// Of a delivered order a part is paid back, and then the rest.
     Refund,
     /// A hold becomes an order, which is paid later.
     Redeem,
@@ -122,7 +125,10 @@ impl Cast {
             (Scenario::Redeem, _) => buyer.redeem(sku).await,
             (Scenario::Cancel, Some(order)) => buyer.cancel(order).await.map(|()| order.clone()),
             (Scenario::Ship, Some(order)) => self.staff.ship(order).await.map(|()| order.clone()),
-            (Scenario::Refund, Some(order)) => self.staff.refund(order).await.map(|()| order.clone()),
+            (Scenario::Refund, Some(order)) => {
+                self.staff.refund_part(order, PART_MINOR).await?;
+                self.staff.refund(order).await.map(|()| order.clone())
+            }
             (Scenario::Cancel | Scenario::Ship | Scenario::Refund, None) => {
                 anyhow::bail!("an actor without an order")
             }
@@ -139,6 +145,19 @@ impl Cast {
                 "the order {order_id} is {} instead of {end}",
                 order["status"]
             );
+            if self.scenario == Scenario::Refund {
+                let parts: Vec<&Value> = order["refunds"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|refund| &refund["amount"]["amount_minor"])
+                    .collect();
+                let total = &order["total"]["amount_minor"];
+                ensure!(
+                    parts.len() == 2 && parts[0] == PART_MINOR && order["refunded"]["amount_minor"] == *total,
+                    "of the order {order_id} went back {parts:?} of {total}"
+                );
+            }
         }
         Ok(())
     }

@@ -10,4 +10,5 @@ mod matrix_table;
 mod platform;
 mod public_api;
 mod purchase;
+mod refunds;
 mod rush;
