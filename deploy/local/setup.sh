@@ -288,6 +288,16 @@ fetch_contract_tools() {
     fi
 }
 
+# A mail server and a verifier of webhooks that others wrote, both for Python: the notification service is held against
+# them. Without them these tests say that they are skipped.
+fetch_test_python() {
+    if PYTHONPATH=.ferrocart/test-python python3 -c 'import aiosmtpd, standardwebhooks' 2>/dev/null; then return 0; fi
+    say "fetching aiosmtpd and standardwebhooks, for the tests of the notification service"
+    python3 -m pip install -q --target .ferrocart/test-python aiosmtpd==1.4.6 standardwebhooks==1.1.0 \
+        </dev/null >/dev/null 2>&1 ||
+        say "they could not be had: e-mails and webhooks are tested against our own readers alone"
+}
+
 missing=$(missing_packages)
 if [ -n "$missing" ]; then
     # shellcheck disable=SC2086 # package names, one word each
@@ -305,5 +315,6 @@ fi
 fetch_deploy_tools
 fetch_go_tool oasdiff github.com/oasdiff/oasdiff "what breaks the public API is not looked for"
 fetch_contract_tools
+fetch_test_python
 if [ ! -e "$OPENSEARCH_FOLDER/libs" ]; then fetch_opensearch; fi
 say "everything is there"

@@ -6,6 +6,7 @@ mod api;
 mod delivery;
 mod emails;
 mod process;
+mod python;
 mod reader;
 mod smtp;
 mod smtp_server;

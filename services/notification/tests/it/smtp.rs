@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ferrocart_test_kit::eventually;
 use tokio::process::Command;
 
+use crate::python;
 use crate::reader::Email;
 use crate::smtp_server::SmtpServer;
 use crate::support::{Office, confirmed, fresh, next, order, shipped};
@@ -152,8 +153,10 @@ async fn replicas_share_the_work_and_send_nothing_twice() {
 
 /// The server above is as strict as we made it; this one is another's.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs aiosmtpd for the python3 of the PATH: pip install aiosmtpd"]
 async fn an_email_arrives_at_aiosmtpd() {
+    let Some(packages) = python::packages("aiosmtpd") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("arrived");
     let port = std::net::TcpListener::bind("127.0.0.1:0")
@@ -162,6 +165,7 @@ async fn an_email_arrives_at_aiosmtpd() {
         .unwrap()
         .port();
     let _server = Command::new("python3")
+        .env("PYTHONPATH", packages)
         .args(["-u", "-m", "aiosmtpd", "-n", "-l", &format!("127.0.0.1:{port}")])
         .args(["-c", "aiosmtpd.handlers.Debugging", "stdout"])
         .stdout(Stdio::from(std::fs::File::create(&output).unwrap()))
@@ -172,7 +176,11 @@ async fn an_email_arrives_at_aiosmtpd() {
     let bought = order(fresh());
     office.tell(&confirmed(&bought)).await;
     let rows = office.settled(&bought.order_id, "SENT", 1).await;
-    let printed = std::fs::read_to_string(&output).unwrap();
+    let printed = eventually("an e-mail that is printed", || async {
+        let printed = std::fs::read_to_string(&output).unwrap();
+        printed.contains("END MESSAGE").then_some(printed)
+    })
+    .await;
     assert!(
         printed.contains(&rows[0].notification_id.to_string()),
         "{printed}"
