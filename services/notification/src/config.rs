@@ -7,6 +7,8 @@ use lettre::message::Mailbox;
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use serde::Deserialize;
 
+use crate::domain::Locale;
+
 /// See `config.default.toml` for what each setting means.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settings {
@@ -26,6 +28,7 @@ pub struct Settings {
     pub smtp_url: SecretString,
     pub mail_from: String,
     pub mail_timeout_ms: u64,
+    pub locale_default: String,
     pub sender: SenderSettings,
 }
 
@@ -65,7 +68,15 @@ impl Settings {
             MailTransport::File => {}
         }
         self.sender_mailbox()?;
+        self.locale()?;
         self.sender.validate(self.mail_timeout_ms)
+    }
+
+    pub(crate) fn locale(&self) -> Result<Locale, ConfigError> {
+        self.locale_default.parse().map_err(|_| {
+            let spoken = Locale::ALL.map(Locale::as_str).join(", ");
+            ConfigError::rejected("locale_default", format!("one of {spoken} is expected"))
+        })
     }
 
     pub(crate) fn sender_mailbox(&self) -> Result<Mailbox, ConfigError> {

@@ -8,12 +8,12 @@ use crate::routes;
 #[openapi(
     info(
         title = "Ferrocart notification",
-        description = "What was sent to customers about their orders. E-mails about an order are always sent: \
-                       there is nothing to subscribe to."
+        description = "What was sent to customers about their orders, and how they want to be written to."
     ),
-    paths(routes::list),
+    paths(routes::list, routes::read_preferences, routes::write_preferences),
     components(schemas(
         routes::NotificationBody, routes::NotificationPage, domain::Kind, domain::Channel, domain::Status,
+        domain::Locale, routes::PreferencesBody, routes::SwitchBody, routes::NewPreferences, routes::NewSwitch,
         ferrocart_http_kit::ProblemBody
     )),
     modifiers(&BearerAuth)

@@ -104,6 +104,7 @@ impl Application {
         let migrated = Arc::new(AtomicBool::new(false));
         let state = web::Data::new(State {
             pool: self.pool.clone(),
+            clock: self.clock.clone(),
         });
         let parts = ServerParts {
             service: NAME,
@@ -187,6 +188,7 @@ impl Work {
                 clock: clock.clone(),
                 ids: ids.clone(),
                 sender: handle.clone(),
+                locale: settings.locale()?,
             },
             sender: Sender {
                 pool: pool.clone(),

@@ -5,11 +5,11 @@ use ferrocart_contracts::Envelope;
 use ferrocart_kafka_kit::{BatchHandler, HandleError, Received};
 use ferrocart_pg_kit::{StoreError, inbox, run_tx};
 use ferrocart_telemetry::current_traceparent;
-use ferrocart_types::{EventId, NotificationId, SharedClock, SharedIds};
+use ferrocart_types::{EventId, NotificationId, SharedClock, SharedIds, UserId};
 use sqlx::PgPool;
 
 use super::parse::{OrderNews, news};
-use crate::domain::NewNotification;
+use crate::domain::{Channel, Locale, NewNotification};
 use crate::store;
 use crate::workers::SenderHandle;
 
@@ -27,19 +27,36 @@ pub(crate) struct OrderEvents {
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
     pub(crate) sender: SenderHandle,
+    /// Of customers who have chosen none.
+    pub(crate) locale: Locale,
 }
 
 #[async_trait]
 impl BatchHandler for OrderEvents {
     async fn handle_batch(&self, events: &[Received]) -> Result<(), HandleError> {
-        let mut batch = Vec::new();
+        let mut told = Vec::new();
         for event in events {
-            let envelope = &event.envelope;
-            let Some(news) = news(envelope).map_err(|error| HandleError::Reject(error.into()))? else {
+            let news = news(&event.envelope).map_err(|error| HandleError::Reject(error.into()))?;
+            told.extend(news.map(|news| (&event.envelope, news)));
+        }
+        if told.is_empty() {
+            return Ok(());
+        }
+        let customers: Vec<UserId> = told.iter().map(|(_, news)| news.customer_id).collect();
+        let preferences = store::preferences(&self.pool, &customers)
+            .await
+            .map_err(refused)?;
+        let mut batch = Vec::new();
+        for (envelope, news) in told {
+            let kind = news.content.occasion.kind();
+            let wanted = preferences.get(&news.customer_id).cloned().unwrap_or_default();
+            if !wanted.wants(Channel::Email, kind) {
+                metrics::counter!("notifications_total", "kind" => kind.as_str(), "status" => "UNWANTED")
+                    .increment(1);
                 continue;
-            };
-            let kind = news.content.occasion.kind().as_str();
-            if let Some(new) = self.notification(envelope, news) {
+            }
+            let (kind, locale) = (kind.as_str(), wanted.locale);
+            if let Some(new) = self.notification(envelope, news, locale.unwrap_or(self.locale)) {
                 batch.push(new);
             } else {
                 tracing::warn!(
@@ -69,7 +86,7 @@ impl BatchHandler for OrderEvents {
 }
 
 impl OrderEvents {
-    fn notification(&self, envelope: &Envelope, news: OrderNews) -> Option<NewNotification> {
+    fn notification(&self, envelope: &Envelope, news: OrderNews, locale: Locale) -> Option<NewNotification> {
         // Several events share a batch; each goes on in its own trace.
         let span = tracing::info_span!("notification.record", event.id = %envelope.id);
         if let Some(parent) = &envelope.traceparent {
@@ -85,6 +102,7 @@ impl OrderEvents {
             order_sequence: news.order_sequence,
             customer_id: news.customer_id,
             recipient: news.recipient?,
+            locale,
             content: news.content,
             traceparent,
             created_at: self.clock.now(),

@@ -1,7 +1,7 @@
 use ferrocart_types::{Money, OrderId};
 use serde::{Deserialize, Serialize};
 
-use super::Kind;
+use super::{Kind, Locale};
 
 /// What happened to the order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,13 +42,13 @@ impl Occasion {
     }
 
     /// Holds nothing that came from outside but the order's id.
-    pub(crate) fn subject(&self, order: OrderId) -> String {
-        match self {
-            Self::Refunded { partly: true, .. } => {
-                format!("Your Ferrocart order was refunded in part ({order})")
-            }
-            _ => self.kind().subject(order),
-        }
+    pub(crate) fn subject(&self, locale: Locale, order: OrderId) -> String {
+        let partly = matches!(self, Self::Refunded { partly: true, .. });
+        let (start, what) = match locale {
+            Locale::En => ("Your Ferrocart order", self.kind().in_english(partly)),
+            Locale::De => ("Deine Bestellung bei Ferrocart", self.kind().in_german(partly)),
+        };
+        format!("{start} {what} ({order})")
     }
 }
 
@@ -67,22 +67,4 @@ pub(crate) struct Content {
     pub(crate) occasion: Occasion,
     pub(crate) lines: Vec<Line>,
     pub(crate) total: Money,
-}
-
-/// The reason of a cancellation for the customer. A code that is not known here is a new one of the
-/// order service: the e-mail then says what is always true.
-pub(crate) fn reason_in_words(code: &str) -> &'static str {
-    match code {
-        "CUSTOMER_REQUEST" => "You asked us to cancel it.",
-        "SUPPORT_REQUEST" => "Our support team cancelled it.",
-        "INSUFFICIENT_STOCK" | "RESERVATION_REFUSED" => {
-            "Something in your order was sold out by the time you checked out."
-        }
-        "PAYMENT_DECLINED" => "Your payment was declined, so nothing was charged.",
-        "PAYMENT_FAILED" => "Your payment did not go through, so nothing was charged.",
-        "PAYMENT_TIMEOUT" => "The payment was not completed in time, so nothing was charged.",
-        "RESERVATION_EXPIRED" => "The items were held for you, but the order was not completed in time.",
-        "PICK_FAILED" => "Our warehouse found that an item is not in stock after all.",
-        _ => "We could not complete it.",
-    }
 }

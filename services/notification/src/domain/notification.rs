@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use ferrocart_types::{Email, EventId, NotificationId, OrderId, Timestamp, UserId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Content;
@@ -14,7 +14,7 @@ pub(crate) struct UnknownName;
 macro_rules! named {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
         pub(crate) enum $name {$(
             $(#[$doc])*
             #[serde(rename = $text)]
@@ -66,17 +66,51 @@ named! {
     }
 }
 
+named! {
+    /// The languages that messages are written in.
+    Locale {
+        En = "en",
+        De = "de",
+    }
+}
+
+impl Channel {
+    pub(crate) const ALL: [Self; 1] = [Self::Email];
+}
+
+impl Locale {
+    pub(crate) const ALL: [Self; 2] = [Self::En, Self::De];
+}
+
 impl Kind {
-    /// Holds nothing that came from outside but the order's id.
-    pub(crate) fn subject(self, order: OrderId) -> String {
-        let what = match self {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Confirmed,
+        Self::Shipped,
+        Self::Delivered,
+        Self::Cancelled,
+        Self::Refunded,
+    ];
+
+    pub(super) const fn in_english(self, partly: bool) -> &'static str {
+        match self {
             Self::Confirmed => "is confirmed",
             Self::Shipped => "has shipped and is on its way",
             Self::Delivered => "was delivered",
             Self::Cancelled => "was cancelled",
+            Self::Refunded if partly => "was refunded in part",
             Self::Refunded => "was refunded",
-        };
-        format!("Your Ferrocart order {what} ({order})")
+        }
+    }
+
+    pub(super) const fn in_german(self, partly: bool) -> &'static str {
+        match self {
+            Self::Confirmed => "ist bestätigt",
+            Self::Shipped => "ist unterwegs",
+            Self::Delivered => "ist angekommen",
+            Self::Cancelled => "wurde storniert",
+            Self::Refunded if partly => "wurde teilweise erstattet",
+            Self::Refunded => "wurde erstattet",
+        }
     }
 }
 
@@ -89,6 +123,7 @@ pub(crate) struct NewNotification {
     pub(crate) order_sequence: i64,
     pub(crate) customer_id: UserId,
     pub(crate) recipient: Email,
+    pub(crate) locale: Locale,
     pub(crate) content: Content,
     /// The trace of the purchase, in which the e-mail is sent.
     pub(crate) traceparent: Option<String>,
@@ -103,6 +138,7 @@ pub(crate) struct Summary {
     pub(crate) kind: Kind,
     pub(crate) channel: Channel,
     pub(crate) status: Status,
+    pub(crate) locale: Locale,
     pub(crate) subject: String,
     pub(crate) created_at: Timestamp,
     pub(crate) sent_at: Option<Timestamp>,

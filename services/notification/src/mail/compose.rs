@@ -42,9 +42,12 @@ impl Composer {
     }
 
     pub(crate) fn compose(&self, id: NotificationId, claimed: &Claimed) -> Result<Message, ComposeError> {
-        let bodies = self
-            .templates
-            .render(claimed.order_id, &claimed.subject, &claimed.content)?;
+        let bodies = self.templates.render(
+            claimed.locale,
+            claimed.order_id,
+            &claimed.subject,
+            &claimed.content,
+        )?;
         let recipient = claimed
             .recipient
             .as_str()
@@ -56,7 +59,8 @@ impl Composer {
             .from(self.from.clone())
             .to(Mailbox::new(None, recipient))
             .subject(claimed.subject.as_str())
-            .raw_header(header("Auto-Submitted", "auto-generated"));
+            .raw_header(header("Auto-Submitted", "auto-generated"))
+            .raw_header(header("Content-Language", claimed.locale.as_str()));
         if let Some(trace_id) = claimed.traceparent.as_deref().and_then(trace_id) {
             message = message.raw_header(header("X-Trace-Id", trace_id));
         }

@@ -2,29 +2,28 @@ use ferrocart_types::OrderId;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
-use crate::domain::{Content, Kind, Occasion, reason_in_words};
+use crate::domain::{Content, Kind, Line, Locale, Occasion};
 
-macro_rules! sources {
-    ($($name:literal),+ $(,)?) => {
-        [$(($name, include_str!(concat!("../../templates/", $name)))),+]
+/// All templates of one language; one that is missing does not compile. Names that end in `.html.j2` are escaped
+/// for HTML.
+macro_rules! templates_of {
+    ($locale:literal) => {
+        templates_of!($locale: "base.html.j2", "base.txt.j2",
+            "order_confirmed.html.j2", "order_confirmed.txt.j2",
+            "order_shipped.html.j2", "order_shipped.txt.j2",
+            "order_delivered.html.j2", "order_delivered.txt.j2",
+            "order_cancelled.html.j2", "order_cancelled.txt.j2",
+            "order_refunded.html.j2", "order_refunded.txt.j2")
+    };
+    ($locale:literal: $($name:literal),+) => {
+        [$((
+            concat!($locale, "/", $name),
+            include_str!(concat!("../../templates/", $locale, "/", $name)),
+        )),+]
     };
 }
 
-/// Names that end in `.html.j2` are escaped for HTML.
-const SOURCES: [(&str, &str); 12] = sources![
-    "base.html.j2",
-    "base.txt.j2",
-    "order_confirmed.html.j2",
-    "order_confirmed.txt.j2",
-    "order_shipped.html.j2",
-    "order_shipped.txt.j2",
-    "order_delivered.html.j2",
-    "order_delivered.txt.j2",
-    "order_cancelled.html.j2",
-    "order_cancelled.txt.j2",
-    "order_refunded.html.j2",
-    "order_refunded.txt.j2",
-];
+const SOURCES: [[(&str, &str); 12]; Locale::ALL.len()] = [templates_of!("en"), templates_of!("de")];
 
 /// What the templates may show; the recipient is not among it.
 #[derive(Debug, Serialize)]
@@ -50,12 +49,16 @@ struct LineView {
 }
 
 impl View {
-    fn new(order: OrderId, subject: &str, content: &Content) -> Self {
+    fn new(locale: Locale, order: OrderId, subject: &str, content: &Content) -> Self {
         let mut view = Self {
             order_id: order.to_string(),
             subject: subject.to_owned(),
-            lines: content.lines.iter().map(LineView::new).collect(),
-            total: content.total.to_string(),
+            lines: content
+                .lines
+                .iter()
+                .map(|line| LineView::new(locale, line))
+                .collect(),
+            total: locale.money(content.total),
             carrier: None,
             tracking_number: None,
             reason: None,
@@ -71,9 +74,9 @@ impl View {
                 view.carrier.clone_from(carrier);
                 view.tracking_number.clone_from(tracking_number);
             }
-            Occasion::Cancelled { reason } => view.reason = Some(reason_in_words(reason)),
+            Occasion::Cancelled { reason } => view.reason = Some(locale.reason_in_words(reason)),
             Occasion::Refunded { amount, partly } => {
-                view.refund = Some(amount.to_string());
+                view.refund = Some(locale.money(*amount));
                 view.partly = *partly;
             }
         }
@@ -82,13 +85,13 @@ impl View {
 }
 
 impl LineView {
-    fn new(line: &crate::domain::Line) -> Self {
+    fn new(locale: Locale, line: &Line) -> Self {
         Self {
             quantity: line.quantity,
             title: line.title.clone(),
             sku: line.sku.clone(),
-            unit_price: line.unit_price.to_string(),
-            line_total: line.total.to_string(),
+            unit_price: locale.money(line.unit_price),
+            line_total: locale.money(line.total),
         }
     }
 }
@@ -113,7 +116,7 @@ impl Templates {
         environment.set_keep_trailing_newline(true);
         // A misspelt name is a fault, not an empty place in an e-mail.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        for (name, source) in SOURCES {
+        for (name, source) in SOURCES.into_iter().flatten() {
             environment.add_template(name, source)?;
         }
         Ok(Self { environment })
@@ -121,20 +124,108 @@ impl Templates {
 
     pub(super) fn render(
         &self,
+        locale: Locale,
         order: OrderId,
         subject: &str,
         content: &Content,
     ) -> Result<Bodies, minijinja::Error> {
-        let view = View::new(order, subject, content);
+        let view = View::new(locale, order, subject, content);
         let kind: Kind = content.occasion.kind();
         let render = |format: &str| {
             self.environment
-                .get_template(&format!("{}.{format}.j2", kind.as_str()))?
+                .get_template(&format!("{}/{}.{format}.j2", locale.as_str(), kind.as_str()))?
                 .render(&view)
         };
         Ok(Bodies {
             text: render("txt")?,
             html: render("html")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrocart_types::{Currency, Money};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const HOSTILE: &str = "<b onload='x'>\"&amp;{{ order_id }}</b>";
+
+    /// Every kind, with hostile text wherever text can come from outside.
+    fn occasions() -> Vec<Occasion> {
+        let hostile = || HOSTILE.to_owned();
+        Kind::ALL
+            .into_iter()
+            .map(|kind| match kind {
+                Kind::Confirmed => Occasion::Confirmed,
+                Kind::Shipped => Occasion::Shipped {
+                    carrier: Some(hostile()),
+                    tracking_number: Some(hostile()),
+                },
+                Kind::Delivered => Occasion::Delivered,
+                Kind::Cancelled => Occasion::Cancelled { reason: hostile() },
+                Kind::Refunded => Occasion::Refunded {
+                    amount: Money::new(1_005, Currency::EUR),
+                    partly: false,
+                },
+            })
+            .chain([Occasion::Refunded {
+                amount: Money::new(1_005, Currency::EUR),
+                partly: true,
+            }])
+            .collect()
+    }
+
+    fn content(occasion: Occasion) -> Content {
+        let price = Money::new(129_999, Currency::EUR);
+        let line = Line {
+            sku: HOSTILE.to_owned(),
+            title: HOSTILE.to_owned(),
+            quantity: 1,
+            unit_price: price,
+            total: price,
+        };
+        Content {
+            occasion,
+            lines: vec![line],
+            total: price,
+        }
+    }
+
+    #[test]
+    fn every_kind_is_written_in_every_language_and_all_that_comes_from_outside_is_escaped() {
+        let templates = Templates::parse().unwrap();
+        let order = OrderId(Uuid::nil());
+        for locale in Locale::ALL {
+            let mut seen = Vec::new();
+            for occasion in occasions() {
+                let content = content(occasion);
+                let bodies = templates.render(locale, order, HOSTILE, &content).unwrap();
+                let what = (locale, content.occasion.kind());
+                assert!(!bodies.html.contains("<b onload"), "{what:?}: {}", bodies.html);
+                assert!(!bodies.html.contains("\"&amp;{{"), "{what:?}: {}", bodies.html);
+                let strings = serde_json::to_string(&content).unwrap().matches("onload").count();
+                let shown = bodies.html.matches("&lt;b onload").count();
+                // The subject is the title; a reason is not shown but put into words.
+                let reason = usize::from(matches!(content.occasion, Occasion::Cancelled { .. }));
+                assert_eq!(shown, 1 + strings - reason, "{what:?}: {}", bodies.html);
+                assert!(bodies.text.contains(&order.to_string()), "{what:?}");
+                assert!(
+                    bodies
+                        .html
+                        .contains(&format!("<html lang=\"{}\">", locale.as_str()))
+                );
+                assert!(
+                    !seen.contains(&bodies.text),
+                    "{what:?} says what another kind says"
+                );
+                seen.push(bodies.text);
+            }
+        }
+        let german = templates
+            .render(Locale::De, order, "", &content(Occasion::Confirmed))
+            .unwrap();
+        assert!(german.text.contains("1299,99 EUR"), "{}", german.text);
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::State;
-use crate::domain::{Channel, Kind, Status, Summary};
+use crate::domain::{Channel, Kind, Locale, Status, Summary};
 use crate::error::NotificationError;
 use crate::store;
 
@@ -29,6 +29,8 @@ pub(crate) struct NotificationBody {
     kind: Kind,
     channel: Channel,
     status: Status,
+    /// The language that it is written in.
+    locale: Locale,
     subject: String,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -99,6 +101,7 @@ impl From<Summary> for NotificationBody {
             kind: summary.kind,
             channel: summary.channel,
             status: summary.status,
+            locale: summary.locale,
             subject: summary.subject,
             created_at: summary.created_at,
             sent_at: summary.sent_at,

@@ -16,16 +16,18 @@ pub(crate) async fn insert(
     new: &[&NewNotification],
 ) -> Result<HashSet<NotificationId>, StoreError> {
     let kinds = || new.iter().map(|new| new.content.occasion.kind());
-    let subjects = new.iter().map(|new| new.content.occasion.subject(new.order_id));
+    let subjects = new
+        .iter()
+        .map(|new| new.content.occasion.subject(new.locale, new.order_id));
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "INSERT INTO notifications (notification_id, event_id, order_id, order_sequence, customer_id, kind,
-                                    recipient, subject, content, traceparent, created_at, channel, status,
+                                    recipient, subject, content, traceparent, created_at, locale, channel, status,
                                     next_attempt_at)
-         SELECT *, $12, $13, created_at
+         SELECT *, $13, $14, created_at
          FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::text[],
-                     $8::text[], $9::jsonb[], $10::text[], $11::timestamptz[])
+                     $8::text[], $9::jsonb[], $10::text[], $11::timestamptz[], $12::text[])
               AS new (notification_id, event_id, order_id, order_sequence, customer_id, kind, recipient, subject,
-                      content, traceparent, created_at)
+                      content, traceparent, created_at, locale)
          ON CONFLICT (order_id, order_sequence, kind, channel) DO NOTHING RETURNING notification_id",
     )
     .bind(new.iter().map(|new| new.notification_id.as_uuid()).collect::<Vec<_>>())
@@ -39,6 +41,7 @@ pub(crate) async fn insert(
     .bind(new.iter().map(|new| Json(&new.content)).collect::<Vec<_>>())
     .bind(new.iter().map(|new| new.traceparent.as_deref()).collect::<Vec<_>>())
     .bind(new.iter().map(|new| new.created_at).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.locale.as_str()).collect::<Vec<_>>())
     .bind(Channel::Email.as_str())
     .bind(Status::Pending.as_str())
     .fetch_all(conn)
@@ -55,7 +58,7 @@ pub(crate) async fn list(
     limit: u32,
 ) -> Result<Vec<Summary>, StoreError> {
     let rows = sqlx::query(
-        "SELECT notification_id, order_id, kind, channel, status, subject, created_at, sent_at
+        "SELECT notification_id, order_id, kind, channel, status, locale, subject, created_at, sent_at
          FROM notifications
          WHERE customer_id = $1 AND ($2::uuid IS NULL OR notification_id < $2)
          ORDER BY notification_id DESC LIMIT $3",
@@ -78,13 +81,14 @@ fn summary(row: &PgRow) -> Result<Summary, StoreError> {
         kind: named(row, id, "kind")?,
         channel: named(row, id, "channel")?,
         status: named(row, id, "status")?,
+        locale: named(row, id, "locale")?,
         subject: row.try_get("subject").op(OP)?,
         created_at: row.try_get("created_at").op(OP)?,
         sent_at: row.try_get("sent_at").op(OP)?,
     })
 }
 
-fn named<T: FromStr>(row: &PgRow, id: Uuid, column: &'static str) -> Result<T, StoreError> {
+pub(super) fn named<T: FromStr>(row: &PgRow, id: Uuid, column: &'static str) -> Result<T, StoreError> {
     let text: &str = row.try_get(column).op("notifications.read")?;
     text.parse()
         .map_err(|_| corrupt(id, column, format!("`{text}` is unknown")))

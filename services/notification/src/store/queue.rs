@@ -8,14 +8,15 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
-use super::notifications::corrupt;
-use crate::domain::{Content, Status, Tried};
+use super::notifications::{corrupt, named};
+use crate::domain::{Content, Locale, Status, Tried};
 
 /// A notification in the hands of this replica.
 #[derive(Debug, Clone)]
 pub(crate) struct Claimed {
     pub(crate) order_id: OrderId,
     pub(crate) recipient: Email,
+    pub(crate) locale: Locale,
     pub(crate) subject: String,
     pub(crate) content: Content,
     pub(crate) traceparent: Option<String>,
@@ -49,7 +50,7 @@ pub(crate) async fn claim(
              FOR UPDATE OF n SKIP LOCKED)
          UPDATE notifications n SET lease = $1, next_attempt_at = $3, attempts = n.attempts + 1
          FROM due WHERE n.notification_id = due.notification_id
-         RETURNING n.notification_id, n.order_id, n.recipient, n.subject, n.content, n.traceparent,
+         RETURNING n.notification_id, n.order_id, n.recipient, n.locale, n.subject, n.content, n.traceparent,
                    n.attempts, n.refusals, n.created_at",
     )
     .bind(lease)
@@ -81,6 +82,7 @@ fn claimed(row: &PgRow, id: Uuid) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         order_id: OrderId(row.try_get("order_id").op(OP)?),
         recipient: Email::parse(recipient).map_err(|error| corrupt(id, "recipient", error.to_string()))?,
+        locale: named(row, id, "locale")?,
         subject: row.try_get("subject").op(OP)?,
         content: serde_json::from_value(content)
             .map_err(|error| corrupt(id, "content", error.to_string()))?,

@@ -126,6 +126,7 @@ async fn a_title_is_text_and_nothing_else() {
             "to",
             "subject",
             "auto-submitted",
+            "content-language",
             "x-trace-id",
             "mime-version",
             "content-type"

@@ -5,6 +5,7 @@
 mod api;
 mod delivery;
 mod emails;
+mod preferences;
 mod process;
 mod python;
 mod reader;

@@ -184,6 +184,7 @@ fn settings(env: &TestEnv, mail: &TempDir) -> Settings {
         smtp_url: String::new().into(),
         mail_from: "Ferrocart <shop@shop.test>".to_owned(),
         mail_timeout_ms: 2_000,
+        locale_default: "en".to_owned(),
         sender: SenderSettings {
             batch_max: 8,
             lease_ms: 4_000,
