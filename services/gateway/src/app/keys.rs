@@ -36,6 +36,9 @@ pub(crate) struct AccessClaims {
     pub(crate) email: Option<Email>,
     pub(crate) iat: i64,
     pub(crate) exp: i64,
+    /// Ours say none; what says that it is not valid yet is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nbf: Option<i64>,
     pub(crate) jti: Uuid,
     /// The session that the token belongs to; of a machine, its key.
     pub(crate) sid: Uuid,
@@ -128,6 +131,7 @@ impl AccessTokens {
             email: subject.email.clone(),
             iat: now,
             exp: now + i64::from(self.inner.life_seconds),
+            nbf: None,
             jti,
             sid: subject.session_id,
             client_id: subject.machine.map(|(key_id, _)| key_id),
@@ -170,7 +174,11 @@ impl AccessTokens {
             "unknown `kid`"
         );
         anyhow::ensure!(header.typ.as_deref() == Some(TOKEN_TYPE), "no access token");
+        // RFC 7515: what must be understood and is not makes a token invalid. We understand no extension.
+        anyhow::ensure!(header.crit.is_none(), "an extension that must be understood");
         let claims = decode::<AccessClaims>(token, &self.inner.checking, &self.inner.validation)?.claims;
+        let now = self.inner.clock.now().timestamp();
+        anyhow::ensure!(claims.nbf.is_none_or(|from| from <= now), "not valid yet");
         let foreign = [Role::Service, Role::Anonymous];
         anyhow::ensure!(
             !claims.roles.iter().any(|role| foreign.contains(role)),

@@ -115,6 +115,34 @@ async fn forged_and_foreign_tokens_are_refused_even_where_none_is_needed() {
 }
 
 #[tokio::test]
+async fn well_signed_tokens_that_are_not_valid_yet_or_must_be_understood_are_refused() {
+    let world = World::new().await;
+    let (_, token) = world.user(&["customer"]).await;
+    let header = decode_header(&token).unwrap();
+    let claims = claims_of(&token);
+    let own = EncodingKey::from_ed_pem(&world.signing_key).unwrap();
+    let from = |nbf: Value| {
+        let mut claims = claims.clone();
+        claims["nbf"] = nbf;
+        encode(&header, &claims, &own).unwrap()
+    };
+    let issued = claims["iat"].as_i64().unwrap();
+    let mut critical = header.clone();
+    critical.crit = Some(vec!["b64".to_owned()]);
+    let refused = [
+        ("not valid yet", from(json!(issued + 86_400))),
+        ("a text for a time", from(json!("0"))),
+        ("a critical extension", encode(&critical, &claims, &own).unwrap()),
+    ];
+    for (what, token) in refused {
+        let answer = world.api.with_token(token).get("/v1/orders").await;
+        assert_eq!(answer.status.as_u16(), 401, "{what} was taken: {}", answer.text);
+    }
+    let valid = from(json!(issued));
+    world.api.with_token(valid).get("/v1/orders").await.expect(202);
+}
+
+#[tokio::test]
 async fn a_token_ends_when_its_time_is_over_also_one_that_was_seen_before() {
     let world = World::new().await;
     let (user_id, token) = world.user(&["customer"]).await;
