@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::auth::TokenIssuer;
+use crate::deadline::{TIMEOUT_HEADER, time_left};
 use crate::problem::{Problem, ProblemBody};
 
 /// The largest answer that is read from another service, in bytes.
@@ -122,11 +123,20 @@ impl ServiceClient {
             reason: problem.to_string(),
         };
         let token = self.issuer.service_token(self.service).map_err(unreachable)?;
+        // Never longer than whoever waits for us.
+        let timeout = time_left().map_or(self.timeout, |left| left.min(self.timeout));
+        if timeout < Duration::from_millis(1) {
+            return Err(CallError::Unreachable {
+                service: self.service,
+                reason: "no time is left for the call".to_owned(),
+            });
+        }
         let mut request = self
             .http
             .request(method, format!("{}{path}", self.base_url))
             .bearer_auth(token)
-            .timeout(self.timeout);
+            .header(TIMEOUT_HEADER, timeout.as_millis().to_string())
+            .timeout(timeout);
         if let Some(traceparent) = ferrocart_telemetry::current_traceparent() {
             request = request.header("traceparent", traceparent);
         }

@@ -4,6 +4,7 @@
 mod auth;
 mod client;
 mod cursor;
+mod deadline;
 mod extract;
 mod failpoints;
 mod health;
@@ -18,6 +19,7 @@ mod server;
 pub use auth::{AuthSettings, Caller, InternalClaims, Role, TokenIssuer, TokenVerifier, UserIdentity};
 pub use client::{CallError, ServiceClient};
 pub use cursor::{Page, PageQuery, decode_cursor, encode_cursor};
+pub use deadline::{TIMEOUT_HEADER, time_left};
 pub use extract::{IdempotencyKey, Json, Query, parse_id};
 pub use health::{Check, Readiness};
 pub use lifecycle::{Background, detached, shutdown_signal};

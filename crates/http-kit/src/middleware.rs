@@ -14,6 +14,7 @@ use futures::FutureExt;
 use tracing::{Instrument, Span};
 
 use crate::auth::Caller;
+use crate::deadline;
 use crate::failpoints;
 use crate::meter::{LogBudget, Recorder};
 use crate::problem::Problem;
@@ -77,7 +78,13 @@ pub(crate) async fn observe(
         record(&method, "panicked", StatusCode::INTERNAL_SERVER_ERROR, started);
         return Err(Problem::internal().with_current_trace().into());
     };
-    let response = with_ids(problem_shaped(answer?), &span, request_id);
+    let response = match answer {
+        Ok(response) => with_ids(problem_shaped(response), &span, request_id),
+        Err(error) => {
+            record(&method, &route, error.as_response_error().status_code(), started);
+            return Err(error);
+        }
+    };
     record(&method, &route, response.status(), started);
     Ok(response)
 }
@@ -94,7 +101,14 @@ async fn admit(
         Ok(None) => {}
         Err(problem) => return Ok(request.into_response(problem.error_response())),
     }
-    Ok(next.call(request).await?.map_into_boxed_body())
+    let Some(deadline) = deadline::deadline_of(request.headers()) else {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    };
+    match deadline::until(deadline, next.call(request)).await {
+        Ok(answer) => Ok(answer?.map_into_boxed_body()),
+        // The request is gone with the handler: actix makes the answer.
+        Err(problem) => Err(problem.with_current_trace().into()),
+    }
 }
 
 fn span(request: &ServiceRequest, route: &str, request_id: Option<&str>) -> Span {

@@ -96,6 +96,7 @@ impl Server {
         let document = web::Data::new(Document(serde_json::to_string(&openapi_document(
             &parts.openapi,
         )?)?));
+        let readiness = parts.readiness.clone();
         let limit = BodyLimit(self.settings.body_bytes_max);
         let server = HttpServer::new(move || {
             App::new()
@@ -116,7 +117,7 @@ impl Server {
         .disable_signals()
         .run();
         tracing::info!(%address, "{service} is listening");
-        let stopper = ferrocart_telemetry::spawn("http-stop", stop_on(cancel, server.handle()));
+        let stopper = ferrocart_telemetry::spawn("http-stop", stop_on(cancel, server.handle(), readiness));
         let outcome = server.await;
         stopper.abort();
         tracing::info!("{service} has stopped listening");
@@ -159,8 +160,9 @@ pub async fn run_service(
     served
 }
 
-async fn stop_on(cancel: CancellationToken, server: ServerHandle) {
+async fn stop_on(cancel: CancellationToken, server: ServerHandle, readiness: Readiness) {
     cancel.cancelled().await;
+    readiness.drain();
     server.stop(true).await;
 }
 

@@ -25,6 +25,7 @@ fn routes(config: &mut ServiceConfig) {
         .route("/v1/me", web::get().to(me))
         .route("/v1/panic", web::get().to(panicking))
         .route("/v1/slow", web::get().to(slow))
+        .route("/v1/left", web::get().to(left))
         .route("/internal/v1/secret", web::get().to(me));
 }
 
@@ -219,4 +220,33 @@ async fn the_client_speaks_for_its_service_and_tells_no_from_no_answer() {
         matches!(away, ferrocart_http_kit::CallError::Unreachable { .. }),
         "{away}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_answered_in_time_is_refused_and_what_is_late_is_dropped() {
+    let running = start(Readiness::default());
+    let (_, token) = running.keys.new_user("cart", &[Role::Customer]);
+    let api = Api::new(running.port).with_token(token);
+    let ask = async |path: &str, timeout_ms: &str| {
+        let headers = [("x-request-timeout-ms", timeout_ms)];
+        api.send(reqwest::Method::GET, path, None::<&()>, &headers).await
+    };
+    ask("/v1/me", "0").await.expect_problem(504, "DEADLINE_EXCEEDED");
+    let late = ask("/v1/slow", "50")
+        .await
+        .expect_problem(504, "DEADLINE_EXCEEDED");
+    assert_eq!(late.json["retryable"], true);
+    ask("/v1/slow", "60000").await.expect(200);
+    ask("/v1/me", "soon").await.expect(200);
+    // What is left goes on to the next one.
+    let left = ask("/v1/left", "5000").await.expect(200).json["left_ms"]
+        .as_u64()
+        .unwrap();
+    assert!((1..=5_000).contains(&left), "{left}");
+    assert!(api.get("/v1/left").await.expect(200).json["left_ms"].is_null());
+}
+
+async fn left(_caller: Caller) -> HttpResponse {
+    let left_ms = ferrocart_http_kit::time_left().map(|left| left.as_millis());
+    HttpResponse::Ok().json(serde_json::json!({ "left_ms": left_ms }))
 }
