@@ -11,7 +11,7 @@ use ferrocart_types::Email;
 use serde::Deserialize;
 
 use crate::domain::Password;
-use crate::edge::{Deprecation, Network};
+use crate::edge::{Deprecation, EjectionPolicy, Network};
 use crate::limits::LimitSettings;
 
 /// All settings; `config.default.toml` says what each means.
@@ -71,7 +71,42 @@ pub struct UpstreamSettings {
     pub timeout_checkout_ms: u64,
     pub timeout_import_ms: u64,
     pub upstream_in_flight_max: usize,
+    pub upstream_retry_percent: u32,
+    pub upstream_ejection_failures: u32,
+    pub upstream_ejection_ms: u64,
+    pub upstream_ejected_percent_max: usize,
     pub import_bytes_max: u64,
+}
+
+impl UpstreamSettings {
+    pub(crate) fn ejection(&self) -> EjectionPolicy {
+        EjectionPolicy {
+            failures: self.upstream_ejection_failures,
+            time: Duration::from_millis(self.upstream_ejection_ms),
+            percent_max: self.upstream_ejected_percent_max,
+        }
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        if self.upstream_ejection_failures == 0 {
+            return Err(ConfigError::rejected(
+                "upstream_ejection_failures",
+                "must be at least 1",
+            ));
+        }
+        for (key, percent) in [
+            ("upstream_ejected_percent_max", self.upstream_ejected_percent_max),
+            (
+                "upstream_retry_percent",
+                usize::try_from(self.upstream_retry_percent).unwrap_or(usize::MAX),
+            ),
+        ] {
+            if percent > 100 {
+                return Err(ConfigError::rejected(key, "must be from 0 to 100"));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Settings {
@@ -106,6 +141,7 @@ impl Settings {
         if self.sse_heartbeat_ms == 0 {
             return Err(ConfigError::rejected("sse_heartbeat_ms", "must be at least 1"));
         }
+        self.upstreams.validate()?;
         self.limits.validate()
     }
 }

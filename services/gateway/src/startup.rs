@@ -108,6 +108,17 @@ impl State {
     }
 }
 
+fn edge_settings(settings: &Settings) -> EdgeSettings {
+    EdgeSettings {
+        trusted_proxies: settings.trusted_proxies.clone(),
+        cors_origins: settings.cors_origins.clone(),
+        deprecations: settings.deprecations.clone(),
+        limits: settings.limits.clone(),
+        body_bytes_max: settings.http.body_bytes_max,
+        import_bytes_max: settings.upstreams.import_bytes_max,
+    }
+}
+
 impl Application {
     pub async fn build(settings: Settings, clock: SharedClock, ids: SharedIds) -> anyhow::Result<Self> {
         settings.validate()?;
@@ -146,14 +157,7 @@ impl Application {
             internal: InternalTokens::new(issuer),
             upstreams: Upstreams::new(&settings.upstreams)?,
             limiter: Limiter::new(redis),
-            settings: EdgeSettings {
-                trusted_proxies: settings.trusted_proxies.clone(),
-                cors_origins: settings.cors_origins.clone(),
-                deprecations: settings.deprecations.clone(),
-                limits: settings.limits.clone(),
-                body_bytes_max: settings.http.body_bytes_max,
-                import_bytes_max: settings.upstreams.import_bytes_max,
-            },
+            settings: edge_settings(&settings),
         };
         let own_document = own_document()?;
         let state = State {
@@ -170,7 +174,10 @@ impl Application {
         };
         Ok(Self {
             server,
-            readiness: Readiness::new(vec![database_check(&pool)]),
+            readiness: Readiness::new(vec![database_check(&pool)]).with_details("upstreams", {
+                let health = state.health.clone();
+                move || serde_json::json!(health.states())
+            }),
             state,
             settings,
             pool,

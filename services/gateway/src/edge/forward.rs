@@ -3,12 +3,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::body::SizedStream;
+use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap as ClientHeaders};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
 use ferrocart_http_kit::Problem;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use tokio::sync::mpsc;
 
@@ -89,7 +90,7 @@ async fn import(
     (rule, edge): (&Rule, &Edge),
 ) -> Result<HttpResponse, Problem> {
     let limit = edge.settings.import_bytes_max;
-    if content_length(request).is_some_and(|length| length > limit) {
+    if content_length(request.headers()).is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
     let is_too_large = Arc::new(AtomicBool::new(false));
@@ -215,8 +216,8 @@ fn method(request: &HttpRequest) -> Result<reqwest::Method, Problem> {
     reqwest::Method::from_bytes(request.method().as_str().as_bytes()).map_err(|_| Problem::internal())
 }
 
-fn content_length(request: &HttpRequest) -> Option<u64> {
-    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn content_length(headers: &ClientHeaders) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn too_large(limit: impl std::fmt::Display) -> Problem {
@@ -227,10 +228,18 @@ fn too_large(limit: impl std::fmt::Display) -> Problem {
 /// Reads a body of bounded size in bounded time.
 pub(crate) async fn read_small(
     request: &HttpRequest,
-    mut payload: web::Payload,
+    payload: web::Payload,
     limit: usize,
 ) -> Result<Bytes, Problem> {
-    let announced = content_length(request).and_then(|length| usize::try_from(length).ok());
+    read_body(request.headers(), payload, limit).await
+}
+
+pub(super) async fn read_body(
+    headers: &ClientHeaders,
+    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    limit: usize,
+) -> Result<Bytes, Problem> {
+    let announced = content_length(headers).and_then(|length| usize::try_from(length).ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }

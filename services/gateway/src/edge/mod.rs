@@ -2,6 +2,7 @@
 //! ([`gate`]), and the way to the service that answers it ([`forward`]).
 
 mod address;
+mod balance;
 mod deprecation;
 mod forward;
 mod gate;
@@ -14,6 +15,7 @@ mod table;
 mod upstream;
 
 pub use address::Network;
+pub(crate) use balance::EjectionPolicy;
 pub use deprecation::Deprecation;
 pub(crate) use forward::read_small;
 pub(crate) use gate::{Admitted, Edge, EdgeSettings};

@@ -111,6 +111,7 @@ async fn what_a_client_makes_up_stays_at_the_door() {
         "if-none-match",
         "traceparent",
         "x-request-id",
+        "x-request-timeout-ms",
     ];
     for name in names {
         assert!(known.contains(&name), "{name} reached the service");

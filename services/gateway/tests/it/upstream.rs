@@ -23,8 +23,17 @@ struct Inner {
     verifiers: Vec<(&'static str, TokenVerifier)>,
     hits: AtomicUsize,
     orders: Mutex<HashMap<String, Value>>,
+    /// How requests fail, those for health apart.
+    fault: Mutex<Option<Fault>>,
     /// Requests for an order wait for a permit when this is there.
     hold: Mutex<Option<Arc<Semaphore>>>,
+}
+
+/// How a replica can be broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It says that it cannot serve.
+    Unable,
 }
 
 impl Upstream {
@@ -44,6 +53,7 @@ impl Upstream {
                 verifiers,
                 hits: AtomicUsize::new(0),
                 orders: Mutex::default(),
+                fault: Mutex::default(),
                 hold: Mutex::default(),
             }),
             port: listener.local_addr().unwrap().port(),
@@ -74,6 +84,10 @@ impl Upstream {
     /// How many requests got through, those for health and documents apart.
     pub(crate) fn hits(&self) -> usize {
         self.inner.hits.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_fault(&self, fault: Option<Fault>) {
+        *self.inner.fault.lock().unwrap() = fault;
     }
 
     pub(crate) fn set_order(&self, id: uuid::Uuid, order: Value) {
@@ -177,6 +191,10 @@ async fn echo(
         return Ok(HttpResponse::Ok().finish());
     }
     upstream.inner.hits.fetch_add(1, Ordering::SeqCst);
+    let fault = *upstream.inner.fault.lock().unwrap();
+    if fault == Some(Fault::Unable) {
+        return Err(Problem::unavailable("the database", Duration::from_secs(1)));
+    }
     let caller = upstream.caller(&request)?;
     let query: HashMap<String, String> = url::form_urlencoded::parse(request.query_string().as_bytes())
         .into_owned()

@@ -35,6 +35,11 @@ impl World {
 
     /// With settings of the test's, and no Kafka: only streams need it.
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::with_keys(|settings, _| change(settings)).await
+    }
+
+    /// Like [`Self::with`]; the keys are for replicas of the test's own.
+    pub(crate) async fn with_keys(change: impl FnOnce(&mut Settings, &TestKeys)) -> Self {
         let mut env = TestEnv::new("gateway").await;
         env.kafka.kafka_brokers = "127.0.0.1:1".into();
         Self::build(env, change).await
@@ -46,16 +51,16 @@ impl World {
         static TOPICS: OnceLock<KafkaSettings> = OnceLock::new();
         let mut env = TestEnv::new("gateway").await;
         env.kafka = TOPICS.get_or_init(|| env.kafka.clone()).clone();
-        Self::build(env, change).await
+        Self::build(env, |settings, _| change(settings)).await
     }
 
-    async fn build(env: TestEnv, change: impl FnOnce(&mut Settings)) -> Self {
+    async fn build(env: TestEnv, change: impl FnOnce(&mut Settings, &TestKeys)) -> Self {
         let upstream = Upstream::start(&env.keys);
         let public_keys = TestKeys::generate();
         let key_file = public_keys.folder().join("gateway.pem");
         let mut settings = defaults(&env, &upstream);
         settings.identity.jwt_signing_key_file.clone_from(&key_file);
-        change(&mut settings);
+        change(&mut settings, &env.keys);
         let clock = MockClock::at(SystemClock.now());
         let application = Application::build(settings, clock.clone(), Arc::new(SystemIds))
             .await
