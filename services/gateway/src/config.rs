@@ -11,7 +11,7 @@ use ferrocart_types::Email;
 use serde::Deserialize;
 
 use crate::domain::Password;
-use crate::edge::{Deprecation, EjectionPolicy, Network};
+use crate::edge::{Deprecation, EjectionPolicy, Network, public_routes};
 use crate::limits::LimitSettings;
 
 /// All settings; `config.default.toml` says what each means.
@@ -37,6 +37,7 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     pub deprecations: Vec<Deprecation>,
     pub openapi_refresh_ms: u64,
+    pub flash_sales_refresh_ms: u64,
     pub sse_streams_per_user_max: usize,
     pub sse_heartbeat_ms: u64,
     pub limits: LimitSettings,
@@ -142,6 +143,20 @@ impl Settings {
             return Err(ConfigError::rejected("sse_heartbeat_ms", "must be at least 1"));
         }
         self.upstreams.validate()?;
+        if self.flash_sales_refresh_ms == 0 {
+            return Err(ConfigError::rejected(
+                "flash_sales_refresh_ms",
+                "must be at least 1",
+            ));
+        }
+        for (method, path) in self.limits.routes() {
+            if !public_routes().any(|(known, route)| known == method && route == path) {
+                return Err(ConfigError::rejected(
+                    "limits.routes",
+                    format!("there is no `{method} {path}` in this API"),
+                ));
+            }
+        }
         self.limits.validate()
     }
 }

@@ -16,5 +16,5 @@ mod store;
 
 pub use config::{IdentitySettings, Settings, UpstreamSettings};
 pub use edge::{Deprecation, Network, public_routes};
-pub use limits::{Limit, LimitSettings};
+pub use limits::{Limit, LimitSettings, RouteLimit};
 pub use startup::{Application, Gateway};

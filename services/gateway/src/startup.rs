@@ -20,7 +20,9 @@ use utoipa::OpenApi;
 use crate::app::{self, AccessTokens, Accounts, ApiKeys, PasswordHasher, Sessions};
 use crate::config::Settings;
 use crate::docs::{self, Documents, Page, own_document, public_document};
-use crate::edge::{Edge, EdgeSettings, InternalTokens, UpstreamHealth, Upstreams, mount, probe};
+use crate::edge::{
+    Edge, EdgeSettings, FlashSales, InternalTokens, UpstreamHealth, Upstreams, mount, probe, watch_sales,
+};
 use crate::limits::Limiter;
 use crate::openapi::ApiDoc;
 use crate::routes::order_events::Heartbeat;
@@ -157,6 +159,7 @@ impl Application {
             internal: InternalTokens::new(issuer),
             upstreams: Upstreams::new(&settings.upstreams)?,
             limiter: Limiter::new(redis),
+            flash_sales: FlashSales::default(),
             settings: edge_settings(&settings),
         };
         let own_document = own_document()?;
@@ -227,6 +230,10 @@ impl Application {
                 );
                 let (health, upstreams) = (state.health.get_ref().clone(), state.edge.upstreams.clone());
                 tasks.spawn("upstreams", probe(health, upstreams, stop.clone()));
+                let doors = (state.edge.upstreams.clone(), state.edge.internal.clone());
+                let period = Duration::from_millis(settings.flash_sales_refresh_ms);
+                let sales = watch_sales(state.edge.flash_sales.clone(), doors, period, stop.clone());
+                tasks.spawn("flash-sales", sales);
                 tasks.spawn("old-sessions", app::sweep(pool, clock, stop.clone()));
                 tasks.spawn("end-streams", async move {
                     stopping.cancelled().await;

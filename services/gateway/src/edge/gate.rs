@@ -8,9 +8,11 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
 use ferrocart_http_kit::Problem;
+use uuid::Uuid;
 
 use super::address::{Network, client_address, limit_key};
 use super::deprecation::Deprecation;
+use super::flash::FlashSales;
 use super::identity::InternalTokens;
 use super::table::{Class, Own, Rule, Target, Verb, Who};
 use super::upstream::Upstreams;
@@ -24,6 +26,7 @@ pub(crate) struct Edge {
     pub(crate) internal: InternalTokens,
     pub(crate) upstreams: Upstreams,
     pub(crate) limiter: Limiter,
+    pub(crate) flash_sales: FlashSales,
     pub(crate) settings: EdgeSettings,
 }
 
@@ -64,7 +67,7 @@ impl Admitted {
 /// Every request passes here: limits, identity, role; and every answer gets its security headers.
 pub(crate) async fn gate(
     rules: Rc<[&'static Rule]>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(edge) = request.app_data::<web::Data<Edge>>().cloned() else {
@@ -72,7 +75,7 @@ pub(crate) async fn gate(
     };
     let origin = allowed_origin(&edge.settings, request.headers());
     let deprecation = edge.settings.deprecation(&rules, request.method());
-    let checked = edge.check(&rules, &request).await;
+    let checked = edge.check(&rules, &mut request).await;
     let mut response = match checked.outcome {
         Ok(Passage::Handler(admitted)) => {
             request.extensions_mut().insert(admitted);
@@ -117,7 +120,7 @@ impl From<Problem> for Refusal {
 }
 
 impl Edge {
-    async fn check(&self, rules: &[&'static Rule], request: &ServiceRequest) -> Checked {
+    async fn check(&self, rules: &[&'static Rule], request: &mut ServiceRequest) -> Checked {
         let rule = rules
             .iter()
             .copied()
@@ -136,7 +139,20 @@ impl Edge {
         };
         // A bad token costs its sender a token of the address' bucket too.
         let known = claims.as_ref().ok().and_then(Option::as_deref);
-        let buckets = self.buckets(rule, known, request);
+        let mut buckets = self.buckets(rule, known, request);
+        if let (Some(rule), Some(claims)) = (rule, known) {
+            let body_bytes_max = self.settings.body_bytes_max;
+            match self.flash_sales.wanted(rule, request, body_bytes_max).await {
+                Ok(None) => {}
+                Ok(Some(sku)) => buckets.push(self.flash_sale_bucket(claims, sku)),
+                Err(problem) => {
+                    return Checked {
+                        outcome: Err(problem.into()),
+                        verdict: None,
+                    };
+                }
+            }
+        }
         let verdict = self.limiter.take(&buckets).await;
         let outcome = match verdict.wait {
             Some(wait) => {
@@ -231,14 +247,30 @@ impl Edge {
             }
         }
         if let Some(rule) = rule {
-            let (name, limit) = (class_name(rule.class), class_limit(limits, rule.class));
             let whom = match claims {
                 Some(claims) if rule.class != Class::Auth => claims.sub.to_string(),
                 _ => address,
             };
-            buckets.push(bucket(name, format!("{{limits}}:{name}:{whom}"), limit));
+            // A call that has a limit of its own does not count with its class.
+            let method = rule.verb.method();
+            buckets.push(if let Some(limit) = limits.of_route(method.as_str(), rule.path) {
+                let key = format!("{{limits}}:route:{method} {}:{whom}", rule.path);
+                bucket("route", key, limit)
+            } else {
+                let name = class_name(rule.class);
+                let key = format!("{{limits}}:{name}:{whom}");
+                bucket(name, key, class_limit(limits, rule.class))
+            });
         }
         buckets
+    }
+
+    fn flash_sale_bucket(&self, claims: &AccessClaims, sku: Uuid) -> Bucket {
+        Bucket {
+            name: "flash-sale",
+            key: format!("{{limits}}:flash-sale:{}:{sku}", claims.sub),
+            limit: self.settings.limits.flash_sale,
+        }
     }
 }
 

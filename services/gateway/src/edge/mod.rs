@@ -4,6 +4,7 @@
 mod address;
 mod balance;
 mod deprecation;
+mod flash;
 mod forward;
 mod gate;
 mod headers;
@@ -17,6 +18,7 @@ mod upstream;
 pub use address::Network;
 pub(crate) use balance::EjectionPolicy;
 pub use deprecation::Deprecation;
+pub(crate) use flash::{FlashSales, watch_sales};
 pub(crate) use forward::read_small;
 pub(crate) use gate::{Admitted, Edge, EdgeSettings};
 pub(crate) use identity::InternalTokens;

@@ -143,6 +143,8 @@ pub(crate) struct Rule {
     pub(crate) class: Class,
     pub(crate) pace: Pace,
     pub(crate) body: BodyRule,
+    /// Whether it puts a SKU into a cart.
+    pub(crate) is_for_flash_sales: bool,
 }
 
 impl Rule {
@@ -159,7 +161,13 @@ impl Rule {
             class,
             pace: Pace::Normal,
             body: BodyRule::Small,
+            is_for_flash_sales: false,
         }
+    }
+
+    const fn for_flash_sales(mut self) -> Self {
+        self.is_for_flash_sales = true;
+        self
     }
 
     const fn class(mut self, class: Class) -> Self {
@@ -314,8 +322,8 @@ pub(crate) static RULES: &[Rule] = &[
     // Cart.
     get("/v1/cart", Cart, SHOPPER),
     delete("/v1/cart", Cart, SHOPPER),
-    post("/v1/cart/items", Cart, SHOPPER),
-    put("/v1/cart/items/{sku_id}", Cart, SHOPPER),
+    post("/v1/cart/items", Cart, SHOPPER).for_flash_sales(),
+    put("/v1/cart/items/{sku_id}", Cart, SHOPPER).for_flash_sales(),
     delete("/v1/cart/items/{sku_id}", Cart, SHOPPER),
     Rule::new(Verb::Post, "/v1/cart/merge", Target::MergeCart, CUSTOMER),
     // Checkout and orders.

@@ -27,13 +27,50 @@ impl Limit {
     }
 }
 
+/// The limit of one call, such as `GET /v1/search 50/100`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RouteLimit {
+    method: String,
+    path: String,
+    limit: Limit,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not of the form `GET /v1/search 50/100`: method, path, tokens a second and burst")]
+pub struct InvalidRouteLimit(String);
+
+impl TryFrom<String> for RouteLimit {
+    type Error = InvalidRouteLimit;
+
+    fn try_from(text: String) -> Result<Self, InvalidRouteLimit> {
+        let parse = || {
+            let mut words = text.split_whitespace();
+            let (method, path, numbers) = (words.next()?, words.next()?, words.next()?);
+            let (per_second, burst) = numbers.split_once('/')?;
+            let limit = Limit {
+                per_second: per_second.parse().ok()?,
+                burst: burst.parse().ok()?,
+            };
+            (words.next().is_none() && limit.is_sane()).then(|| Self {
+                method: method.to_uppercase(),
+                path: path.to_owned(),
+                limit,
+            })
+        };
+        parse().ok_or_else(|| InvalidRouteLimit(text.clone()))
+    }
+}
+
 /// The limits of all tiers; `config.default.toml` says what each means.
 #[derive(Debug, Clone, Deserialize)]
 pub struct LimitSettings {
+    pub routes: Vec<RouteLimit>,
     pub global: Limit,
     pub address: Limit,
     pub user: Limit,
     pub key: Limit,
+    pub flash_sale: Limit,
     pub auth: Limit,
     pub read: Limit,
     pub write: Limit,
@@ -50,6 +87,7 @@ impl LimitSettings {
             ("limits.address", self.address),
             ("limits.user", self.user),
             ("limits.key", self.key),
+            ("limits.flash_sale", self.flash_sale),
             ("limits.auth", self.auth),
             ("limits.read", self.read),
             ("limits.write", self.write),
@@ -66,6 +104,22 @@ impl LimitSettings {
             }
         }
         Ok(())
+    }
+
+    /// The limit that one call has of its own.
+    pub(crate) fn of_route(&self, method: &str, path: &str) -> Option<Limit> {
+        let route = self
+            .routes
+            .iter()
+            .find(|route| route.path == path && route.method == method)?;
+        Some(route.limit)
+    }
+
+    /// Methods and paths that have limits of their own.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.routes
+            .iter()
+            .map(|route| (route.method.as_str(), route.path.as_str()))
     }
 }
 
@@ -140,6 +194,28 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_has_its_limit_in_one_line() {
+        let parse = |text: &str| RouteLimit::try_from(text.to_owned());
+        let route = parse("get  /v1/search 50/100").unwrap();
+        assert_eq!(
+            (route.method.as_str(), route.path.as_str()),
+            ("GET", "/v1/search")
+        );
+        assert_eq!((route.limit.per_second, route.limit.burst), (50, 100));
+        for bad in [
+            "",
+            "GET /x",
+            "GET /x 5",
+            "GET /x 0/1",
+            "GET /x 1/0",
+            "GET /x 1/1 1",
+            "GET /x a/b",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn the_fields_name_all_policies_and_the_tightest_state() {

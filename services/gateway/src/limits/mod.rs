@@ -7,7 +7,7 @@ mod shared;
 use ferrocart_redis_kit::{Breaker, Redis};
 
 pub(crate) use bucket::{Bucket, Verdict};
-pub use bucket::{Limit, LimitSettings};
+pub use bucket::{Limit, LimitSettings, RouteLimit};
 
 use local::LocalBuckets;
 use shared::SharedBuckets;

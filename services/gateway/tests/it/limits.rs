@@ -204,3 +204,102 @@ async fn an_answer_says_how_the_limits_stand() {
         assert!(policy.contains(&format!("\"{name}\";q=")), "{policy}");
     }
 }
+
+#[tokio::test]
+async fn a_call_with_a_limit_of_its_own_does_not_count_with_its_class() {
+    let world = World::with(|settings| {
+        settings.limits.routes = vec!["GET /v1/notifications 1/2".to_owned().try_into().unwrap()];
+        settings.limits.read = burst(20);
+    })
+    .await;
+    let ada = world.customer().await;
+    let answers = join_all((0..6).map(|_| ada.get("/v1/notifications"))).await;
+    let (passed, limited) = statuses(&answers);
+    assert!(
+        (2..=3).contains(&passed) && limited == 6 - passed,
+        "{passed} passed"
+    );
+    let answer = ada.get("/v1/orders").await.expect(202);
+    let state = answer.headers["ratelimit"].to_str().unwrap();
+    assert!(state.starts_with("\"read\";r=19;"), "{state}");
+}
+
+#[tokio::test]
+async fn a_limit_for_a_call_that_does_not_exist_is_no_setting() {
+    let mut settings: Settings = ferrocart_config::load_from(
+        <ferrocart_gateway::Gateway as ferrocart_http_kit::ServiceMain>::DEFAULTS,
+        |_| None,
+    )
+    .unwrap();
+    settings.validate().unwrap();
+    settings.limits.routes = vec!["GET /v1/nowhere 5/5".to_owned().try_into().unwrap()];
+    assert!(
+        settings
+            .validate()
+            .unwrap_err()
+            .to_string()
+            .contains("/v1/nowhere")
+    );
+}
+
+/// Five a second for each user and SKU while the SKU is in a flash sale, as shipped.
+async fn flash_sale_skus_are_limited(change: impl FnOnce(&mut Settings)) {
+    let world = World::with(|settings| {
+        settings.limits.flash_sale = burst(5);
+        settings.flash_sales_refresh_ms = 50;
+        change(settings);
+    })
+    .await;
+    let (hot, cold) = (fresh(), fresh());
+    let (ada, bob) = (world.customer().await, world.customer().await);
+    let line = |sku| json!({"sku_id": sku, "quantity": 1});
+    for _ in 0..8 {
+        ada.post("/v1/cart/items", line(hot)).await.expect(202);
+    }
+    world.upstream.set_sales(&[hot]);
+    ferrocart_test_kit::eventually("the sale to be known", || async {
+        let answer = bob.post("/v1/cart/items", line(hot)).await;
+        (answer.status.as_u16() == 429).then_some(())
+    })
+    .await;
+    let answers = join_all((0..12).map(|_| ada.post("/v1/cart/items", line(hot)))).await;
+    let (passed, limited) = statuses(&answers);
+    assert!(
+        (5..=7).contains(&passed) && limited == 12 - passed,
+        "{passed} passed"
+    );
+    let seen = answers
+        .iter()
+        .find(|answer| answer.status.as_u16() == 202)
+        .unwrap();
+    assert_eq!(seen.json["body"], line(hot).to_string(), "the body went on whole");
+    assert!(
+        seen.headers["ratelimit-policy"]
+            .to_str()
+            .unwrap()
+            .contains("\"flash-sale\";q=5")
+    );
+    // Setting the quantity is another way in.
+    let path = format!("/v1/cart/items/{hot}");
+    let mut last = 0;
+    for _ in 0..3 {
+        last = ada.put(&path, json!({"quantity": 2})).await.status.as_u16();
+    }
+    assert_eq!(last, 429);
+    for _ in 0..8 {
+        ada.post("/v1/cart/items", line(cold)).await.expect(202);
+    }
+    // What is no JSON is the cart's to judge.
+    ada.post("/v1/cart/items", json!([1])).await.expect(202);
+}
+
+#[tokio::test]
+async fn flash_sale_skus_are_limited_through_redis() {
+    flash_sale_skus_are_limited(|_| {}).await;
+}
+
+#[tokio::test]
+async fn flash_sale_skus_are_limited_while_redis_is_away() {
+    flash_sale_skus_are_limited(|settings| settings.redis.redis_url = "redis://127.0.0.1:1/0".to_owned())
+        .await;
+}

@@ -23,6 +23,8 @@ struct Inner {
     verifiers: Vec<(&'static str, TokenVerifier)>,
     hits: AtomicUsize,
     orders: Mutex<HashMap<String, Value>>,
+    /// The SKUs of live sales.
+    sales: Mutex<Vec<uuid::Uuid>>,
     /// How requests fail, those for health apart.
     fault: Mutex<Option<Fault>>,
     /// Requests for an order wait for a permit when this is there.
@@ -53,6 +55,7 @@ impl Upstream {
                 verifiers,
                 hits: AtomicUsize::new(0),
                 orders: Mutex::default(),
+                sales: Mutex::default(),
                 fault: Mutex::default(),
                 hold: Mutex::default(),
             }),
@@ -63,6 +66,7 @@ impl Upstream {
             App::new()
                 .app_data(state.clone())
                 .route("/openapi.json", web::get().to(openapi))
+                .route("/v1/flash-sales", web::get().to(flash_sales))
                 .route("/v1/orders/{id}", web::get().to(order))
                 .route("/v1/products:import", web::post().to(import))
                 .default_service(web::to(echo))
@@ -88,6 +92,10 @@ impl Upstream {
 
     pub(crate) fn set_fault(&self, fault: Option<Fault>) {
         *self.inner.fault.lock().unwrap() = fault;
+    }
+
+    pub(crate) fn set_sales(&self, skus: &[uuid::Uuid]) {
+        *self.inner.sales.lock().unwrap() = skus.to_vec();
     }
 
     pub(crate) fn set_order(&self, id: uuid::Uuid, order: Value) {
@@ -135,6 +143,15 @@ async fn openapi() -> HttpResponse {
         },
         "tags": [{"name": "catalog"}],
     }))
+}
+
+async fn flash_sales(upstream: web::Data<Upstream>) -> HttpResponse {
+    let skus = upstream.inner.sales.lock().unwrap().clone();
+    let items: Vec<Value> = skus
+        .iter()
+        .map(|sku| json!({"sku_id": sku, "state": "LIVE"}))
+        .collect();
+    HttpResponse::Ok().json(json!({ "items": items }))
 }
 
 async fn order(

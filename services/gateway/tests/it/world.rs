@@ -172,6 +172,7 @@ fn defaults(env: &TestEnv, upstream: &Upstream) -> Settings {
         &mut limits.address,
         &mut limits.user,
         &mut limits.key,
+        &mut limits.flash_sale,
         &mut limits.auth,
         &mut limits.read,
         &mut limits.write,
