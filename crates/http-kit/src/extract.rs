@@ -1,6 +1,7 @@
 use std::future::{Ready, ready};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
@@ -16,6 +17,9 @@ use serde::de::DeserializeOwned;
 use crate::auth::Caller;
 use crate::problem::{FieldError, Problem};
 use crate::server::BodyLimit;
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body, parsed and validated. Unknown fields are refused by the type's own
 /// `#[serde(deny_unknown_fields)]`; a fault is answered with 400 and the path of the field.
@@ -69,7 +73,19 @@ fn is_json(request: &HttpRequest) -> Result<(), Problem> {
     ))
 }
 
-async fn read_body(mut payload: Payload, limit: usize) -> Result<Bytes, Problem> {
+async fn read_body(payload: Payload, limit: usize) -> Result<Bytes, Problem> {
+    tokio::time::timeout(BODY_TIMEOUT, read_whole(payload, limit))
+        .await
+        .map_err(|_| {
+            Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "REQUEST_TIMEOUT",
+                "the body did not arrive in time",
+            )
+        })?
+}
+
+async fn read_whole(mut payload: Payload, limit: usize) -> Result<Bytes, Problem> {
     let mut whole = Bytes::new();
     let mut parts = BytesMut::new();
     while let Some(chunk) = payload.next().await {
@@ -236,6 +252,21 @@ mod tests {
     struct Item {
         #[garde(range(min = 1))]
         quantity: i64,
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_byte_by_byte_is_waited_for_a_while_only() {
+        let slow = futures::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok(Bytes::from_static(b" ")), ()))
+        });
+        let payload: Payload = Payload::Stream {
+            payload: slow.boxed_local(),
+        };
+        let began = tokio::time::Instant::now();
+        let problem = read_body(payload, 1_000_000).await.unwrap_err();
+        assert_eq!(problem.status().as_u16(), 408);
+        assert_eq!(began.elapsed(), BODY_TIMEOUT);
     }
 
     fn refused_field(body: &str) -> String {
