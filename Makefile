@@ -68,6 +68,11 @@ chaos: setup ## Break every step in every way and audit what is left (ARGS="--qu
 	@cargo build $(foreach name,psp-sandbox chaos $(SERVICES),-p ferrocart-$(name)) --bins
 	@target/debug/ferrocart-chaos $(ARGS)
 
+.PHONY: abuse
+abuse: build ## Attack a platform of its own, and say what was held off (ARGS=--fast)
+	@cargo build --release -p ferrocart-abuse
+	@target/release/ferrocart-abuse $(ARGS)
+
 .PHONY: openapi
 openapi: ## Write docs/openapi.json, the public API of all services
 	@cargo xtask openapi
