@@ -26,6 +26,9 @@ struct Args {
     /// How often each contestant takes its turn
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// How many checkouts a load has, instead of 600 (200 with --quick)
+    #[arg(long)]
+    checkouts: Option<usize>,
     /// Where the figures go as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -155,7 +158,7 @@ async fn run(args: Args) -> Result<()> {
         let options = checkout::Options {
             runs: args.runs,
             clients: 64,
-            checkouts,
+            checkouts: args.checkouts.unwrap_or(checkouts).max(1),
             binaries: binaries.clone(),
         };
         let (figures, notes) = checkout::run(options).await.context("checkout")?;

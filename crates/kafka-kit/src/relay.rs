@@ -27,7 +27,7 @@ const MEASURE: Duration = Duration::from_secs(5);
 const PUBLISH_MAX: Duration = Duration::from_secs(10);
 /// After it published, a relay lets this long pass since it last looked before it looks again: a lone event goes out
 /// at once, and of many those of so long share a query, a request to the broker and a removal.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 /// PostgreSQL's advisory lock that makes the relay of a database the only one: "fc-relay".
 const LOCK: i64 = 0x6663_2D72_656C_6179;
 

@@ -61,7 +61,11 @@ fn options(settings: &PgSettings, service: &str) -> Result<PgConnectOptions, sql
     let statement_timeout = settings.database_statement_timeout_ms.to_string();
     Ok(PgConnectOptions::from_str(settings.database_url.expose_secret())?
         .application_name(&format!("ferrocart-{service}"))
-        .options([("statement_timeout", statement_timeout.as_str())]))
+        .options([
+            ("statement_timeout", statement_timeout.as_str()),
+            // Statements here touch few rows. A plan whose cost is overrated would be compiled for longer than it runs.
+            ("jit", "off"),
+        ]))
 }
 
 fn pool(settings: &PgSettings, connections: u32) -> PgPoolOptions {

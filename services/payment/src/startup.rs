@@ -6,6 +6,7 @@ use ferrocart_config::ConfigError;
 use ferrocart_contracts::Topic;
 use ferrocart_http_kit::{Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenVerifier};
 use ferrocart_kafka_kit::{Consumer, KafkaSettings, Relay, ensure_topics};
+use ferrocart_pg_kit::Combiner;
 use ferrocart_pg_kit::outbox::Publisher;
 use ferrocart_telemetry::TelemetrySettings;
 use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
-use crate::app::{GROUP, Payments};
+use crate::app::{GROUP, Openings, Outcomes, Payments, Standings};
 use crate::config::{self, Settings};
 use crate::consumers::OrderCancelledHandler;
 use crate::openapi::Document;
@@ -24,6 +25,12 @@ use crate::{routes, workers};
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 const NAME: &str = "payment";
+/// Batches of one kind that are under way at once.
+const LANES: usize = 2;
+/// Payments in a batch at most.
+const BATCH_MAX: usize = 64;
+/// One for each lane.
+const BATCH_CONNECTIONS: u32 = 5;
 /// They check their caller in another way: the provider signs what it sends.
 const PUBLIC_PATHS: &[&str] = &["/v1/payments/webhook"];
 
@@ -79,8 +86,12 @@ impl Application {
         let verifier = TokenVerifier::load(NAME, &settings.auth)?;
         let pool = ferrocart_pg_kit::connect(&settings.pg, NAME)?;
         ferrocart_pg_kit::migrate(&pool, &MIGRATOR).await?;
+        let batches = ferrocart_pg_kit::connect_for_batches(&settings.pg, NAME, BATCH_CONNECTIONS)?;
         let relay = Relay::new(pool.clone(), &settings.kafka, NAME);
         let payments = Arc::new(Payments {
+            openings: Combiner::start(Openings(batches.clone()), LANES, BATCH_MAX),
+            outcomes: Combiner::start(Outcomes(batches.clone()), LANES, BATCH_MAX),
+            standings: Combiner::start(Standings(batches), 1, BATCH_MAX),
             provider: Arc::new(Stripe::new(settings.psp.stripe())?),
             publisher: Publisher::new(NAME, Arc::clone(&clock), Arc::clone(&ids)),
             relay: relay.handle(),

@@ -100,6 +100,7 @@ pub async fn run(options: Options) -> Result<(Vec<Figure>, Vec<String>)> {
     }
     let figures = figures::all(bench.options.clients, &fast, &slow, &open);
     let mut notes = crate::meters::describe(&counts, checkouts);
+    notes.push(idle.idle_note());
     let others: u64 = [&fast, &slow, &open]
         .into_iter()
         .flatten()

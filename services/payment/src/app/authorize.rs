@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use super::{Begun, Payments, Reply, claim};
 use crate::domain::{OpenOperation, OperationKind, Payment, State, Status, Terms};
 use crate::error::PaymentError;
+use crate::store::openings::Opening;
 use crate::store::operations;
 use crate::store::payments::{self, By};
 use crate::store::slots::{self, Slot};
@@ -42,14 +43,19 @@ impl Payments {
         Ok(Reply { payment, replayed })
     }
 
-    /// The first request of an order, in one statement; `None` when it is not the first, or its key is
-    /// taken.
+    /// The first request of an order, in one statement with others; `None` when it is not the first, or its key
+    /// is taken.
     async fn open(&self, terms: &Terms, key: &RequestKey) -> Result<Option<Begun>, PaymentError> {
         let now = self.clock.now();
         let payment = Payment::open(PaymentId(self.ids.next()), terms.clone(), now);
         let operation = self.authorization(&payment, now);
-        let mut conn = self.pool.acquire().await?;
-        let opened = payments::open(&mut conn, &payment, &operation, self.lease(now), key).await?;
+        let opening = Opening {
+            payment: payment.clone(),
+            operation: operation.clone(),
+            leased_until: self.lease(now),
+            key: key.clone(),
+        };
+        let opened = self.openings.run(opening).await?;
         Ok(opened.then_some(Begun::Drive(operation, payment)))
     }
 

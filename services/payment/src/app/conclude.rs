@@ -58,7 +58,7 @@ impl Payments {
         .await
     }
 
-    /// In one statement, if the payment still stands as it was read.
+    /// In one statement with others, if the payment still stands as it was read.
     async fn write_down_at_once(
         &self,
         operation: &OpenOperation,
@@ -79,19 +79,17 @@ impl Payments {
             .iter()
             .map(|change| events::event(&self.publisher, change).envelope)
             .collect();
-        let mut conn = self.pool.acquire().await?;
-        let recorded = outcomes::record(
-            &mut conn,
-            &outcomes::Outcome {
-                before,
-                changes: &changes,
-                operation,
+        let recorded = self
+            .outcomes
+            .run(outcomes::Outcome {
+                was: before.sequence,
+                changes,
+                operation: operation.clone(),
                 state: end_of(refused.as_deref()),
-                note: refused.as_deref(),
-                events: &events,
-            },
-        )
-        .await?;
+                note: refused.clone(),
+                events,
+            })
+            .await?;
         Ok(recorded.map(|void_requested| {
             metrics::counter!("payments_total", "status" => after.status().as_str()).increment(1);
             Settled {

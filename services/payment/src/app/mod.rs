@@ -7,6 +7,7 @@
 
 mod apply;
 mod authorize;
+mod batches;
 mod capture;
 mod conclude;
 mod drive;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use ferrocart_config::SecretString;
 use ferrocart_kafka_kit::RelayHandle;
+use ferrocart_pg_kit::Combiner;
 use ferrocart_pg_kit::idempotency::{self, Claim, RequestKey};
 use ferrocart_pg_kit::outbox::Publisher;
 use ferrocart_types::{PaymentId, SharedClock, SharedIds, Timestamp, UserId};
@@ -39,6 +41,7 @@ use crate::store::payments::{self, By};
 
 use drive::Settled;
 
+pub use batches::{Openings, Outcomes, Standings};
 pub use reconcile::Schedule;
 pub use void::{GROUP, Voided};
 pub use webhook::Taken;
@@ -59,6 +62,9 @@ const POLL: Duration = Duration::from_millis(20);
 
 pub struct Payments {
     pub pool: PgPool,
+    pub openings: Combiner<Openings>,
+    pub outcomes: Combiner<Outcomes>,
+    pub standings: Combiner<Standings>,
     pub provider: Arc<dyn PaymentProvider>,
     pub publisher: Publisher,
     pub relay: RelayHandle,

@@ -7,8 +7,7 @@ use super::Payments;
 use crate::domain::Told;
 use crate::error::PaymentError;
 use crate::provider::{Intent, ProviderEvent, Subject};
-use crate::store::payments::By;
-use crate::store::provider_events;
+use crate::store::provider_events::{self, Question};
 
 /// What became of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +26,7 @@ impl Payments {
     /// is not written down again, what is surely new is taken from the event, and where it is not sure
     /// the provider is asked how the intent stands now.
     pub async fn take_event(self: &Arc<Self>, event: &ProviderEvent) -> Result<Taken, PaymentError> {
-        let (intent, by) = match &event.subject {
+        let intent = match &event.subject {
             Subject::Other => return Ok(Taken::Ignored),
             Subject::RefundFailed(id) => {
                 // The money is the shop's again, and the customer's claim stands: people must act.
@@ -35,14 +34,16 @@ impl Payments {
                 metrics::counter!("psp_refunds_failed_total").increment(1);
                 return Ok(Taken::Ignored);
             }
-            Subject::Intent(intent) | Subject::Charge(intent) => {
-                (intent, intent.payment_id.map_or(By::Intent(&intent.id), By::Id))
-            }
+            Subject::Intent(intent) | Subject::Charge(intent) => intent,
         };
-        let mut conn = self.pool.acquire().await?;
         let now = self.clock.now();
-        let standing = provider_events::look_up(&mut conn, &event.id, by, now).await?;
-        drop(conn);
+        let question = Question {
+            event: event.id.clone(),
+            payment: intent.payment_id,
+            intent: intent.id.clone(),
+            now,
+        };
+        let standing = self.standings.run(question).await?;
         if standing.known {
             return Ok(Taken::Duplicate);
         }

@@ -15,21 +15,28 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn of(changes: &[Change]) -> Self {
+    fn of(changes: &[Change]) -> Self {
         let mut lines = Self::default();
+        lines.add(changes);
+        lines
+    }
+
+    /// Answers how many lines were added.
+    pub(super) fn add(&mut self, changes: &[Change]) -> usize {
+        let before = self.numbers.len();
         for change in changes {
             let Some(posting) = Posting::of(&change.step, change.payment.terms.amount.amount_minor) else {
                 continue;
             };
             for (number, entry) in (1_i16..).zip(&posting.entries) {
-                lines.sequences.push(change.payment.sequence);
-                lines.numbers.push(number);
-                lines.kinds.push(posting.kind.as_str());
-                lines.accounts.push(entry.account.as_str());
-                lines.amounts.push(entry.amount_minor);
+                self.sequences.push(change.payment.sequence);
+                self.numbers.push(number);
+                self.kinds.push(posting.kind.as_str());
+                self.accounts.push(entry.account.as_str());
+                self.amounts.push(entry.amount_minor);
             }
         }
-        lines
+        self.numbers.len() - before
     }
 }
 

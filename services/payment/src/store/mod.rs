@@ -1,6 +1,7 @@
 //! The only place with SQL: a file per aggregate.
 
 pub mod ledger;
+pub mod openings;
 pub mod operations;
 pub mod outcomes;
 pub mod payments;

@@ -1,4 +1,3 @@
-use ferrocart_pg_kit::idempotency::RequestKey;
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
 use ferrocart_types::{Currency, Money, OrderId, PaymentId, Timestamp, UserId};
 use sqlx::postgres::PgRow;
@@ -6,66 +5,11 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::expect_rows;
-use crate::domain::{IntentId, MethodToken, OpenOperation, Payment, State, Status, Terms};
+use crate::domain::{IntentId, MethodToken, Payment, State, Status, Terms};
 
 const COLUMNS: &str = "payment_id, order_id, customer_id, amount_minor, currency, payment_method, status, \
      provider_intent, authorized_minor, captured_minor, refunded_minor, redirect_url, capture_before, reason, \
      void_requested_at, let_go_at, sequence, created_at, updated_at";
-
-/// Takes the order's place, claims the request's key and records the payment with its authorization,
-/// before it is tried: one statement, and by itself one commit. `false` when the place or the key is
-/// taken; nothing is written then.
-pub async fn open(
-    conn: &mut PgConnection,
-    payment: &Payment,
-    operation: &OpenOperation,
-    leased_until: Timestamp,
-    key: &RequestKey,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "WITH slot AS (
-           INSERT INTO order_slots (order_id, payment_id, created_at) VALUES ($2, $1, $7)
-           ON CONFLICT DO NOTHING RETURNING order_id),
-         claimed AS (
-           -- A key that is taken fails the statement: nothing of it may stand then.
-           INSERT INTO idempotency_keys (caller, key, request_hash, resource_id, locked_until, created_at)
-           SELECT $12, $13, $14, $1, $7, $7 FROM slot),
-         opened AS (
-           INSERT INTO payments (payment_id, order_id, customer_id, amount_minor, currency, payment_method, status,
-             created_at, updated_at)
-           SELECT $1, order_id, $3, $4, $5, $6, 'PENDING', $7, $7 FROM slot RETURNING payment_id)
-         INSERT INTO payment_operations (operation_id, payment_id, kind, provider_key, state, attempt, leased_until,
-           next_try_at, created_at)
-         SELECT $8, payment_id, 'AUTHORIZE', $9, 'STARTED', $10, $11, $11, $7 FROM opened",
-    )
-    .bind(payment.id.as_uuid())
-    .bind(payment.terms.order_id.as_uuid())
-    .bind(payment.terms.customer_id.as_uuid())
-    .bind(payment.terms.amount.amount_minor)
-    .bind(payment.terms.amount.currency.as_str())
-    .bind(payment.terms.method.as_ref().map(MethodToken::as_str))
-    .bind(payment.created_at)
-    .bind(operation.id)
-    .bind(&operation.provider_key)
-    .bind(operation.attempt)
-    .bind(leased_until)
-    .bind(key.caller())
-    .bind(key.key())
-    .bind(key.request_hash())
-    .execute(conn)
-    .await;
-    match done {
-        Ok(done) => Ok(done.rows_affected() == 1),
-        Err(error) if is_taken(&error) => Ok(false),
-        Err(error) => Err(error).op("payments.open"),
-    }
-}
-
-fn is_taken(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
-}
 
 /// Which payment is meant.
 #[derive(Debug, Clone, Copy)]

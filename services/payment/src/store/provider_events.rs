@@ -1,9 +1,10 @@
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
 use ferrocart_types::{PaymentId, Timestamp};
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
-use super::payments::{self, By};
-use crate::domain::{InHand, Payment};
+use super::payments;
+use crate::domain::{InHand, IntentId, Payment};
 
 /// What there is to know before an event is taken.
 #[derive(Debug)]
@@ -15,35 +16,51 @@ pub struct Standing {
     pub in_hand: Option<InHand>,
 }
 
-/// In one statement, which most events are over with: they tell what the provider's answer told before.
-pub async fn look_up(
-    conn: &mut PgConnection,
-    event: &str,
-    by: By<'_>,
-    now: Timestamp,
-) -> Result<Standing, StoreError> {
+/// An event, and whom it is about: the payment by its id, or else by its intent.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub event: String,
+    pub payment: Option<PaymentId>,
+    pub intent: IntentId,
+    pub now: Timestamp,
+}
+
+/// In one statement for all, which most events are over with: they tell what the provider's answer told before.
+/// Answers each, in order.
+pub async fn look_up(conn: &mut PgConnection, questions: &[Question]) -> Result<Vec<Standing>, StoreError> {
     const OP: &str = "provider_events.look_up";
-    let column = match by {
-        By::Id(_) => "payment_id",
-        By::Order(_) => "order_id",
-        By::Intent(_) => "provider_intent",
-    };
-    // Put together of constants alone.
-    let sql = sqlx::AssertSqlSafe(format!(
-        "SELECT EXISTS (SELECT 1 FROM provider_events WHERE event_id = $1) AS known, p.*,
-           o.kind AS in_hand_kind, o.amount_minor AS in_hand_amount_minor
-         FROM (VALUES (1)) AS always
-         LEFT JOIN payments p ON p.{column} = $2
+    let rows = sqlx::query(
+        "SELECT asked.number, EXISTS (SELECT 1 FROM provider_events e WHERE e.event_id = asked.event_id) AS known,
+           p.*, o.kind AS in_hand_kind, o.amount_minor AS in_hand_amount_minor
+         FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::timestamptz[])
+                WITH ORDINALITY AS asked (event_id, payment_id, provider_intent, now, number)
+         LEFT JOIN LATERAL (
+           SELECT * FROM payments WHERE payments.payment_id = asked.payment_id
+           UNION ALL
+           SELECT * FROM payments
+           WHERE asked.payment_id IS NULL AND payments.provider_intent = asked.provider_intent
+         ) p ON true
          LEFT JOIN payment_operations o
-           ON o.payment_id = p.payment_id AND o.state = 'STARTED' AND o.leased_until > $3"
-    ));
-    let query = sqlx::query(sql).bind(event);
-    let query = match by {
-        By::Id(id) => query.bind(id.as_uuid()),
-        By::Order(id) => query.bind(id.as_uuid()),
-        By::Intent(id) => query.bind(&id.0),
-    };
-    let row = query.bind(now).fetch_one(conn).await.op(OP)?;
+           ON o.payment_id = p.payment_id AND o.state = 'STARTED' AND o.leased_until > asked.now
+         ORDER BY asked.number",
+    )
+    .bind(questions.iter().map(|asked| asked.event.as_str()).collect::<Vec<_>>())
+    .bind(
+        questions
+            .iter()
+            .map(|asked| asked.payment.map(|id| id.as_uuid()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(questions.iter().map(|asked| asked.intent.0.as_str()).collect::<Vec<_>>())
+    .bind(questions.iter().map(|asked| asked.now).collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await
+    .op(OP)?;
+    rows.iter().map(standing).collect()
+}
+
+fn standing(row: &PgRow) -> Result<Standing, StoreError> {
+    const OP: &str = "provider_events.look_up";
     let found: Option<uuid::Uuid> = row.try_get("payment_id").op(OP)?;
     let kind: Option<String> = row.try_get("in_hand_kind").op(OP)?;
     let in_hand = kind.map(|kind| {
@@ -60,7 +77,7 @@ pub async fn look_up(
     });
     Ok(Standing {
         known: row.try_get("known").op(OP)?,
-        payment: found.map(|_| payments::payment(&row)).transpose()?,
+        payment: found.map(|_| payments::payment(row)).transpose()?,
         in_hand: in_hand.transpose()?,
     })
 }

@@ -1,4 +1,5 @@
 use ferrocart_http_kit::Role;
+use ferrocart_test_kit::eventually;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -78,7 +79,10 @@ async fn the_service_tells_how_it_is_and_what_it_offers() {
     let desk = Desk::open().await;
     let open = desk.api.with_token("");
     open.get("/health/live").await.expect(200);
-    open.get("/health/ready").await.expect(200);
+    eventually("the service is ready", || async {
+        (open.get("/health/ready").await.status == 200).then_some(())
+    })
+    .await;
     let document = open.get("/openapi.json").await.expect(200).json;
     for path in [
         "/v1/payments/{payment_id}",

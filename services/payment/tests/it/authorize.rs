@@ -1,6 +1,6 @@
 use ferrocart_contracts::Topic;
 use ferrocart_contracts::v1::{PaymentAuthorized, PaymentDeclined};
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -45,6 +45,37 @@ async fn an_order_is_authorized_once_and_repeats_get_the_same_answer() {
         (1, AMOUNT)
     );
     assert!(event.capture_before.is_some());
+    desk.assert_books().await;
+}
+
+/// Those that are written in one batch answer for themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_is_authorized_each_once_and_one_that_is_refused_harms_nobody() {
+    let desk = &Desk::open().await;
+    let spent = fresh();
+    desk.authorize(spent, "pm_card_visa").await.expect(201);
+    let orders: Vec<_> = (0..60).map(|_| fresh()).collect();
+    // Every tenth order is sent twice, under two keys; every tenth request bears a key that is another's.
+    let once = orders.iter().map(|order| desk.authorize(*order, "pm_card_visa"));
+    let twice = orders.iter().step_by(10).map(|order| async move {
+        desk.authorize_as(&format!("again:{order}"), *order, "pm_card_visa")
+            .await
+    });
+    let key = format!("authorize:{spent}");
+    let refused: Vec<_> = (0..6).map(|_| fresh()).collect();
+    let foreign = refused
+        .iter()
+        .map(|order| desk.authorize_as(&key, *order, "pm_card_visa"));
+    let (once, (twice, foreign)) = join(join_all(once), join(join_all(twice), join_all(foreign))).await;
+    for answer in once.into_iter().chain(twice) {
+        answer.expect(201);
+    }
+    for answer in foreign {
+        answer.expect_problem(422, "IDEMPOTENCY_KEY_REUSED");
+    }
+    let ledger = desk.psp.ledger().await;
+    assert!(orders.iter().all(|order| ledger.intents_of(*order).len() == 1));
+    assert!(refused.iter().all(|order| ledger.intents_of(*order).is_empty()));
     desk.assert_books().await;
 }
 

@@ -140,7 +140,7 @@ async fn a_void_that_comes_first_keeps_the_order_from_being_paid() {
 async fn a_void_beside_an_authorization_never_leaves_money_held() {
     let desk = Desk::open().await;
     let orders: Vec<Uuid> = (0..20).map(|_| fresh()).collect();
-    join_all(orders.iter().map(|order| async {
+    let answers = join_all(orders.iter().map(|order| async {
         tokio::join!(
             desk.authorize(*order, "pm_card_visa"),
             desk.act(*order, "void", json!({}))
@@ -148,9 +148,13 @@ async fn a_void_beside_an_authorization_never_leaves_money_held() {
     }))
     .await;
     let ledger = desk.psp.ledger().await;
-    for order in orders {
+    for (order, (authorized, voided)) in orders.into_iter().zip(answers) {
         for intent in ledger.intents_of(order) {
-            assert_eq!(intent["status"], "canceled");
+            assert_eq!(
+                intent["status"], "canceled",
+                "{} {}",
+                authorized.text, voided.text
+            );
         }
         let again = desk
             .act_as(&format!("again:{order}"), order, "void", json!({}))
