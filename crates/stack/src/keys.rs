@@ -44,19 +44,23 @@ pub(crate) struct Secrets {
     pub(crate) kafka_cluster_id: String,
     pub(crate) psp_api_key: String,
     pub(crate) psp_webhook_secret: String,
+    /// Seals the secrets of merchants' endpoints; folders of before have none.
+    #[serde(default)]
+    pub(crate) webhook_seal_key: String,
     pub(crate) accounts: Vec<Account>,
 }
 
 impl Secrets {
     /// Reads them, or makes them when the folder is new.
     pub(crate) fn load_or_create(layout: &Layout) -> Result<Self> {
-        let secrets = if let Some(secrets) = Self::load(layout)? {
-            secrets
-        } else {
-            let secrets = Self::generate()?;
-            write_private(&layout.secrets(), &serde_json::to_string_pretty(&secrets)?)?;
-            secrets
+        let mut secrets = match Self::load(layout)? {
+            Some(secrets) => secrets,
+            None => Self::generate()?,
         };
+        if secrets.webhook_seal_key.is_empty() {
+            secrets.webhook_seal_key = STANDARD.encode(random_bytes::<32>()?);
+            write_private(&layout.secrets(), &serde_json::to_string_pretty(&secrets)?)?;
+        }
         create_keys(layout)?;
         write_private(
             &layout.accounts(),
@@ -101,6 +105,7 @@ impl Secrets {
             kafka_cluster_id: kafka_cluster_id()?,
             psp_api_key: format!("sk_test_{}", random_hex::<16>()?),
             psp_webhook_secret: format!("whsec_{}", random_hex::<24>()?),
+            webhook_seal_key: String::new(),
             accounts,
         })
     }
