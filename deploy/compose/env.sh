@@ -39,6 +39,7 @@ write_env() {
         echo "PSP_API_KEY=sk_test_$(hex 16)"
         echo "PSP_PUBLISHABLE_KEY=pk_test_$(hex 16)"
         echo "PSP_WEBHOOK_SECRET=whsec_$(hex 24)"
+        echo "WEBHOOK_SEAL_KEYS=$(openssl rand -base64 32)"
         echo "ADMIN_EMAIL=admin@example.com"
         echo "ADMIN_PASSWORD=$(hex 10)"
         echo "GRAFANA_PASSWORD=$(hex 10)"
@@ -72,7 +73,12 @@ write_key_set() {
     mv -f "$KEYS/internal-jwks.json.new" "$KEYS/internal-jwks.json"
 }
 
-if [ -e "$ENV_FILE" ]; then say "$ENV_FILE is there and stays"; else write_env; say "wrote $ENV_FILE"; fi
+# What a file of an older version lacks.
+add_missing() {
+    grep -q '^WEBHOOK_SEAL_KEYS=' "$ENV_FILE" || echo "WEBHOOK_SEAL_KEYS=$(openssl rand -base64 32)" >>"$ENV_FILE"
+}
+
+if [ -e "$ENV_FILE" ]; then add_missing; say "$ENV_FILE is there and stays"; else write_env; say "wrote $ENV_FILE"; fi
 mkdir -p "$KEYS"
 for name in $SERVICES gateway-jwt; do make_key "$name"; done
 write_key_set

@@ -43,7 +43,8 @@ secret inventory signing-key "@$keys/inventory.pem" database-url "$(database inv
 secret order signing-key "@$keys/order.pem" database-url "$(database orders "$POSTGRES_ORDERS_PASSWORD")" redis-url "$cache"
 secret payment signing-key "@$keys/payment.pem" database-url "$(database payments "$POSTGRES_PAYMENTS_PASSWORD")" "${psp[@]}"
 secret notification signing-key "@$keys/notification.pem" \
-    database-url "$(database notifications "$POSTGRES_NOTIFICATIONS_PASSWORD")" smtp-url "smtp://$full-mailpit:1025"
+    database-url "$(database notifications "$POSTGRES_NOTIFICATIONS_PASSWORD")" smtp-url "smtp://$full-mailpit:1025" \
+    webhook-seal-keys "$WEBHOOK_SEAL_KEYS"
 secret postgresql superuser-password "$POSTGRES_SUPERUSER_PASSWORD" \
     identity-password "$POSTGRES_IDENTITY_PASSWORD" catalog-password "$POSTGRES_CATALOG_PASSWORD" \
     inventory-password "$POSTGRES_INVENTORY_PASSWORD" orders-password "$POSTGRES_ORDERS_PASSWORD" \

@@ -8,6 +8,7 @@ use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use serde::Deserialize;
 
 use crate::domain::Locale;
+use crate::webhook::Safe;
 
 /// See `config.default.toml` for what each setting means.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +31,9 @@ pub struct Settings {
     pub mail_timeout_ms: u64,
     pub locale_default: String,
     pub sender: SenderSettings,
+    /// Seal the secrets of endpoints.
+    pub webhook_seal_keys: SecretString,
+    pub webhooks: WebhookSettings,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -48,6 +52,23 @@ pub struct SenderSettings {
     pub backoff_max_ms: u64,
     pub refusals_max: u32,
     pub give_up_after_hours: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct WebhookSettings {
+    pub allow_loopback: bool,
+    pub under_way_max: u32,
+    pub under_way_per_endpoint_max: u32,
+    pub timeout_ms: u64,
+    pub lease_ms: u64,
+    pub poll_ms: u64,
+    pub retry_seconds: Vec<u32>,
+    pub disable_after_hours: u32,
+    pub disable_after_failures: u32,
+    pub rotation_hours: u32,
+    pub keep_days: u32,
+    pub endpoints_max: u32,
+    pub owner_wait_ms: u64,
 }
 
 impl Settings {
@@ -69,6 +90,8 @@ impl Settings {
         }
         self.sender_mailbox()?;
         self.locale()?;
+        Safe::new(&self.webhook_seal_keys)?;
+        self.webhooks.validate()?;
         self.sender.validate(self.mail_timeout_ms)
     }
 
@@ -111,6 +134,41 @@ impl SenderSettings {
             return Err(ConfigError::rejected(
                 "sender.refusals_max, sender.give_up_after_hours",
                 "must be above 0",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl WebhookSettings {
+    fn validate(&self) -> Result<(), ConfigError> {
+        if self.under_way_per_endpoint_max == 0 || self.under_way_max < self.under_way_per_endpoint_max {
+            return Err(ConfigError::rejected(
+                "webhooks.under_way_max, webhooks.under_way_per_endpoint_max",
+                "must be above 0, and the first at least as large as the second",
+            ));
+        }
+        if self.timeout_ms == 0 || self.lease_ms < self.timeout_ms.saturating_mul(2) {
+            return Err(ConfigError::rejected(
+                "webhooks.lease_ms",
+                "must be at least twice webhooks.timeout_ms, which must be above 0: a lease that ends while its \
+                 delivery is under way would deliver it twice",
+            ));
+        }
+        if self.poll_ms == 0
+            || self.keep_days == 0
+            || self.endpoints_max == 0
+            || self.disable_after_failures == 0
+        {
+            return Err(ConfigError::rejected(
+                "webhooks.poll_ms, webhooks.keep_days, webhooks.endpoints_max, webhooks.disable_after_failures",
+                "must be above 0",
+            ));
+        }
+        if self.retry_seconds.len() > 32 {
+            return Err(ConfigError::rejected(
+                "webhooks.retry_seconds",
+                "must be at most 32 waits",
             ));
         }
         Ok(())

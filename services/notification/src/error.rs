@@ -5,6 +5,8 @@ use actix_web::{HttpResponse, ResponseError};
 use ferrocart_http_kit::Problem;
 use ferrocart_pg_kit::StoreError;
 
+use crate::webhook::SecretError;
+
 /// What a request can fail with.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotificationError {
@@ -12,6 +14,8 @@ pub(crate) enum NotificationError {
     Problem(#[from] Problem),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 impl ResponseError for NotificationError {
@@ -19,13 +23,17 @@ impl ResponseError for NotificationError {
         match self {
             Self::Problem(problem) => problem.status(),
             Self::Store(error) if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Store(_) | Self::Secret(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
         match self {
             Self::Problem(problem) => problem.error_response(),
+            Self::Secret(error) => {
+                tracing::error!(%error, "the secret of an endpoint failed");
+                Problem::internal().error_response()
+            }
             Self::Store(error) => {
                 tracing::error!(%error, "the notification store failed");
                 if error.is_unavailable() {

@@ -1,4 +1,4 @@
-//! The notification service: e-mails about orders, each once per event, whatever is redelivered and
+//! The notification service: e-mails about orders and webhooks for merchants, each once per event, whatever is redelivered and
 //! whichever process dies.
 //!
 //! An event's inbox row and its notification are committed together; workers of all replicas then send
@@ -14,7 +14,8 @@ mod openapi;
 mod routes;
 mod startup;
 mod store;
+mod webhook;
 mod workers;
 
-pub use config::{MailTransport, SenderSettings, Settings};
+pub use config::{MailTransport, SenderSettings, Settings, WebhookSettings};
 pub use startup::{Application, NotificationService};

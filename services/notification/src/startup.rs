@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use ferrocart_config::ConfigError;
 use ferrocart_contracts::Topic;
 use ferrocart_http_kit::{Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenVerifier};
-use ferrocart_kafka_kit::{Consumer, KafkaSettings, ensure_topics};
+use ferrocart_kafka_kit::{BatchHandler, Consumer, KafkaSettings, ensure_topics};
 use ferrocart_pg_kit::Combiner;
 use ferrocart_telemetry::TelemetrySettings;
 use ferrocart_types::{SharedClock, SharedIds, SystemClock, SystemIds};
@@ -18,15 +18,23 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
 use crate::config::Settings;
-use crate::consumers::{BATCH_MAX, OrderEvents};
-use crate::domain::RetryPolicy;
+use crate::consumers::{BATCH_MAX, MerchantEvents, OrderEvents};
+use crate::domain::{Patience, RetryPolicy, Schedule};
 use crate::mail::{self, Composer};
 use crate::openapi::Document;
 use crate::routes::{self, State};
-use crate::workers::{Housekeeper, Marks, Sender, SenderHandle};
+use crate::store::Room;
+use crate::webhook::{AddressRules, PostOffice, Safe};
+use crate::workers::{Courier, Housekeeper, Marks, Sender, WorkHandle};
 
 const NAME: &str = "notification";
 const TOPICS: [Topic; 1] = [Topic::Order];
+/// Webhooks are groups of their own: an order whose products are not known yet holds up no e-mail, and not the events
+/// that it waits for.
+const PRODUCTS_GROUP: &str = "notification-products";
+const PRODUCTS_TOPICS: [Topic; 1] = [Topic::Catalog];
+const WEBHOOKS_GROUP: &str = "notification-webhooks";
+const WEBHOOKS_TOPICS: [Topic; 2] = [Topic::Order, Topic::Inventory];
 /// E-mails that are written down as sent in one statement at most.
 const MARKS_MAX: usize = 256;
 const DATABASE_RETRY: Duration = Duration::from_millis(500);
@@ -99,13 +107,26 @@ impl Application {
         self.server.port()
     }
 
+    fn state(&self) -> anyhow::Result<State> {
+        let webhooks = &self.settings.webhooks;
+        Ok(State {
+            pool: self.pool.clone(),
+            clock: self.clock.clone(),
+            ids: self.ids.clone(),
+            safe: Arc::new(Safe::new(&self.settings.webhook_seal_keys)?),
+            rules: AddressRules {
+                allow_loopback: webhooks.allow_loopback,
+            },
+            courier: WorkHandle::default(),
+            endpoints_max: webhooks.endpoints_max,
+            rotation: TimeDelta::hours(webhooks.rotation_hours.into()),
+        })
+    }
+
     /// Serves, consumes and sends until the token is cancelled.
     pub async fn run_until_stopped(self, cancel: CancellationToken) -> anyhow::Result<()> {
         let migrated = Arc::new(AtomicBool::new(false));
-        let state = web::Data::new(State {
-            pool: self.pool.clone(),
-            clock: self.clock.clone(),
-        });
+        let state = web::Data::new(self.state()?);
         let parts = ServerParts {
             service: NAME,
             readiness: readiness(self.pool.clone(), migrated.clone()),
@@ -113,7 +134,7 @@ impl Application {
             verifier: Some(TokenVerifier::load(NAME, &self.settings.auth)?),
             public_paths: &[],
         };
-        let work = Work::new(&self)?;
+        let work = Work::new(&self, &state)?;
 
         let stop_background = CancellationToken::new();
         let background = ferrocart_telemetry::spawn("background", {
@@ -164,11 +185,14 @@ struct Work {
     kafka: KafkaSettings,
     events: OrderEvents,
     sender: Sender,
+    products: MerchantEvents,
+    webhooks: MerchantEvents,
+    courier: Courier,
     housekeeper: Housekeeper,
 }
 
 impl Work {
-    fn new(application: &Application) -> anyhow::Result<Self> {
+    fn new(application: &Application, state: &State) -> anyhow::Result<Self> {
         let Application {
             settings,
             pool,
@@ -176,10 +200,20 @@ impl Work {
             ids,
             ..
         } = application;
-        let handle = SenderHandle::default();
+        let handle = WorkHandle::default();
         let mailer = mail::mailer(settings)?;
-        let milliseconds = |ms: u64| TimeDelta::milliseconds(i64::try_from(ms).unwrap_or(i64::MAX));
+        let merchant_events = |group| MerchantEvents {
+            pool: pool.clone(),
+            group,
+            clock: clock.clone(),
+            ids: ids.clone(),
+            courier: state.courier.clone(),
+            owner_wait: Duration::from_millis(settings.webhooks.owner_wait_ms),
+        };
         Ok(Self {
+            products: merchant_events(PRODUCTS_GROUP),
+            webhooks: merchant_events(WEBHOOKS_GROUP),
+            courier: courier(application, state, handle.clone())?,
             pool: pool.clone(),
             kafka: settings.kafka.clone(),
             events: OrderEvents {
@@ -208,6 +242,7 @@ impl Work {
                 pool: pool.clone(),
                 clock: clock.clone(),
                 mailer,
+                webhooks_kept: TimeDelta::days(settings.webhooks.keep_days.into()),
             },
         })
     }
@@ -219,11 +254,66 @@ impl Work {
         }
         migrated.store(true, Ordering::Relaxed);
         let mut background = Background::new();
-        background.spawn("order-events", consume(self.kafka, self.events, cancel.clone()));
+        background.spawn(
+            "order-events",
+            consume(self.kafka.clone(), NAME, &TOPICS, self.events, cancel.clone()),
+        );
+        background.spawn(
+            PRODUCTS_GROUP,
+            consume(
+                self.kafka.clone(),
+                PRODUCTS_GROUP,
+                &PRODUCTS_TOPICS,
+                self.products,
+                cancel.clone(),
+            ),
+        );
+        background.spawn(
+            WEBHOOKS_GROUP,
+            consume(
+                self.kafka,
+                WEBHOOKS_GROUP,
+                &WEBHOOKS_TOPICS,
+                self.webhooks,
+                cancel.clone(),
+            ),
+        );
+        background.spawn("courier", self.courier.run(cancel.clone()));
         background.spawn("sender", self.sender.run(cancel.clone()));
         background.spawn("housekeeping", self.housekeeper.run(cancel.clone()));
         background.run(cancel).await
     }
+}
+
+fn courier(application: &Application, state: &State, mails: WorkHandle) -> anyhow::Result<Courier> {
+    let webhooks = &application.settings.webhooks;
+    let timeout = Duration::from_millis(webhooks.timeout_ms);
+    Ok(Courier {
+        pool: state.pool.clone(),
+        clock: state.clock.clone(),
+        ids: state.ids.clone(),
+        handle: state.courier.clone(),
+        mails,
+        office: PostOffice::new(state.rules, timeout)?,
+        safe: state.safe.clone(),
+        rules: state.rules,
+        schedule: Schedule::new(&webhooks.retry_seconds),
+        patience: Patience {
+            failures: webhooks.disable_after_failures,
+            time: TimeDelta::hours(webhooks.disable_after_hours.into()),
+        },
+        room: Room {
+            in_all: webhooks.under_way_max,
+            per_endpoint: webhooks.under_way_per_endpoint_max,
+        },
+        lease: milliseconds(webhooks.lease_ms),
+        poll: Duration::from_millis(webhooks.poll_ms),
+        locale: application.settings.locale()?,
+    })
+}
+
+fn milliseconds(ms: u64) -> TimeDelta {
+    TimeDelta::milliseconds(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
 /// Waits for a database that is not up yet; the service says meanwhile that it is not ready.
@@ -242,12 +332,18 @@ async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     }
 }
 
-async fn consume(kafka: KafkaSettings, events: OrderEvents, cancel: CancellationToken) -> anyhow::Result<()> {
+async fn consume(
+    kafka: KafkaSettings,
+    group: &'static str,
+    topics: &'static [Topic],
+    events: impl BatchHandler,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
     tokio::select! {
         () = cancel.cancelled() => return Ok(()),
-        outcome = ensure_topics(&kafka, Some((NAME, &TOPICS))) => outcome?,
+        outcome = ensure_topics(&kafka, Some((group, topics))) => outcome?,
     }
-    Consumer::new(&kafka, NAME, &TOPICS)?
+    Consumer::new(&kafka, group, topics)?
         .run_batches(events, BATCH_MAX, cancel)
         .await
 }

@@ -388,7 +388,33 @@ pub(crate) static RULES: &[Rule] = &[
     get("/v1/webhooks/endpoints", Notification, MERCHANT),
     post("/v1/webhooks/endpoints", Notification, MERCHANT),
     get("/v1/webhooks/endpoints/{endpoint_id}", Notification, MERCHANT),
+    patch("/v1/webhooks/endpoints/{endpoint_id}", Notification, MERCHANT),
     delete("/v1/webhooks/endpoints/{endpoint_id}", Notification, MERCHANT),
+    post(
+        "/v1/webhooks/endpoints/{endpoint_id}/rotate",
+        Notification,
+        MERCHANT,
+    ),
+    post(
+        "/v1/webhooks/endpoints/{endpoint_id}/test",
+        Notification,
+        MERCHANT,
+    ),
+    get(
+        "/v1/webhooks/endpoints/{endpoint_id}/deliveries",
+        Notification,
+        MERCHANT,
+    ),
+    get(
+        "/v1/webhooks/endpoints/{endpoint_id}/deliveries/{delivery_id}",
+        Notification,
+        MERCHANT,
+    ),
+    post(
+        "/v1/webhooks/endpoints/{endpoint_id}/deliveries/{delivery_id}/redeliver",
+        Notification,
+        MERCHANT,
+    ),
 ];
 
 /// Method and path of every public call.

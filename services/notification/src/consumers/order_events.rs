@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use super::parse::{OrderNews, news};
 use crate::domain::{Channel, Locale, NewNotification};
 use crate::store;
-use crate::workers::SenderHandle;
+use crate::workers::WorkHandle;
 
 /// Events that share a transaction at most.
 pub(crate) const BATCH_MAX: usize = 256;
@@ -26,7 +26,7 @@ pub(crate) struct OrderEvents {
     pub(crate) group: &'static str,
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
-    pub(crate) sender: SenderHandle,
+    pub(crate) sender: WorkHandle,
     /// Of customers who have chosen none.
     pub(crate) locale: Locale,
 }
@@ -98,7 +98,7 @@ impl OrderEvents {
         Some(NewNotification {
             notification_id: NotificationId(self.ids.next()),
             event_id: envelope.id,
-            order_id: news.order_id,
+            order_id: Some(news.order_id),
             order_sequence: news.order_sequence,
             customer_id: news.customer_id,
             recipient: news.recipient?,

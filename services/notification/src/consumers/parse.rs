@@ -21,7 +21,7 @@ pub(super) struct OrderNews {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BadEvent {
+pub(crate) enum BadEvent {
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
     #[error("the event has no {0}")]
@@ -94,7 +94,7 @@ pub(super) fn news(envelope: &Envelope) -> Result<Option<OrderNews>, BadEvent> {
         content: Content {
             occasion,
             lines: order.lines.iter().map(line).collect::<Result<_, _>>()?,
-            total: total.try_into()?,
+            total: Some(total.try_into()?),
         },
     }))
 }

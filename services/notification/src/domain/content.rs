@@ -1,4 +1,4 @@
-use ferrocart_types::{Money, OrderId};
+use ferrocart_types::{EndpointId, Money, OrderId};
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Locale};
@@ -28,6 +28,8 @@ pub(crate) enum Occasion {
         #[serde(default)]
         partly: bool,
     },
+    #[serde(rename = "webhook_disabled")]
+    WebhookDisabled { endpoint_id: EndpointId, url: String },
 }
 
 impl Occasion {
@@ -38,17 +40,34 @@ impl Occasion {
             Self::Delivered => Kind::Delivered,
             Self::Cancelled { .. } => Kind::Cancelled,
             Self::Refunded { .. } => Kind::Refunded,
+            Self::WebhookDisabled { .. } => Kind::WebhookDisabled,
         }
     }
 
-    /// Holds nothing that came from outside but the order's id.
-    pub(crate) fn subject(&self, locale: Locale, order: OrderId) -> String {
+    /// Holds nothing that came from outside but the id of what it is about.
+    pub(crate) fn subject(&self, locale: Locale, order: Option<OrderId>) -> String {
         let partly = matches!(self, Self::Refunded { partly: true, .. });
-        let (start, what) = match locale {
-            Locale::En => ("Your Ferrocart order", self.kind().in_english(partly)),
-            Locale::De => ("Deine Bestellung bei Ferrocart", self.kind().in_german(partly)),
+        let what = match locale {
+            Locale::En => self.kind().in_english(partly),
+            Locale::De => self.kind().in_german(partly),
         };
-        format!("{start} {what} ({order})")
+        let (start, about) = match (self, locale) {
+            (Self::WebhookDisabled { endpoint_id, .. }, Locale::En) => {
+                ("Your endpoint", endpoint_id.to_string())
+            }
+            (Self::WebhookDisabled { endpoint_id, .. }, Locale::De) => {
+                ("Dein Endpunkt", endpoint_id.to_string())
+            }
+            (_, Locale::En) => (
+                "Your Ferrocart order",
+                order.map_or_else(String::new, |id| id.to_string()),
+            ),
+            (_, Locale::De) => (
+                "Deine Bestellung bei Ferrocart",
+                order.map_or_else(String::new, |id| id.to_string()),
+            ),
+        };
+        format!("{start} {what} ({about})")
     }
 }
 
@@ -65,6 +84,9 @@ pub(crate) struct Line {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Content {
     pub(crate) occasion: Occasion,
+    #[serde(default)]
     pub(crate) lines: Vec<Line>,
-    pub(crate) total: Money,
+    /// `None` when it is about no order.
+    #[serde(default)]
+    pub(crate) total: Option<Money>,
 }

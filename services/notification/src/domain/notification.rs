@@ -1,41 +1,6 @@
-use std::str::FromStr;
-
 use ferrocart_types::{Email, EventId, NotificationId, OrderId, Timestamp, UserId};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::Content;
-
-/// The text names no value of the type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unknown name")]
-pub(crate) struct UnknownName;
-
-macro_rules! named {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-        pub(crate) enum $name {$(
-            $(#[$doc])*
-            #[serde(rename = $text)]
-            $variant,
-        )+}
-
-        impl $name {
-            pub(crate) const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, UnknownName> {
-                match text { $($text => Ok(Self::$variant),)+ _ => Err(UnknownName) }
-            }
-        }
-    };
-}
 
 named! {
     /// What a notification tells of.
@@ -45,6 +10,8 @@ named! {
         Delivered = "order_delivered",
         Cancelled = "order_cancelled",
         Refunded = "order_refunded",
+        /// To a merchant: an endpoint of their webhooks failed for too long.
+        WebhookDisabled = "webhook_disabled",
     }
 }
 
@@ -83,7 +50,8 @@ impl Locale {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [
+    /// Those that a buyer is sent.
+    pub(crate) const OF_ORDERS: [Self; 5] = [
         Self::Confirmed,
         Self::Shipped,
         Self::Delivered,
@@ -99,6 +67,7 @@ impl Kind {
             Self::Cancelled => "was cancelled",
             Self::Refunded if partly => "was refunded in part",
             Self::Refunded => "was refunded",
+            Self::WebhookDisabled => "no longer gets webhooks",
         }
     }
 
@@ -110,6 +79,7 @@ impl Kind {
             Self::Cancelled => "wurde storniert",
             Self::Refunded if partly => "wurde teilweise erstattet",
             Self::Refunded => "wurde erstattet",
+            Self::WebhookDisabled => "erhält keine Webhooks mehr",
         }
     }
 }
@@ -119,7 +89,8 @@ impl Kind {
 pub(crate) struct NewNotification {
     pub(crate) notification_id: NotificationId,
     pub(crate) event_id: EventId,
-    pub(crate) order_id: OrderId,
+    /// `None` when it is about something else.
+    pub(crate) order_id: Option<OrderId>,
     pub(crate) order_sequence: i64,
     pub(crate) customer_id: UserId,
     pub(crate) recipient: Email,

@@ -14,8 +14,10 @@ pub(crate) enum Standing {
 impl Kind {
     pub(crate) const fn standing(self, channel: Channel) -> Standing {
         match (channel, self) {
-            // What was bought and what it cost: a record that the buyer is owed.
-            (Channel::Email, Self::Confirmed | Self::Cancelled | Self::Refunded) => Standing::Required,
+            // What was bought and what it cost: a record that the buyer is owed; or what stopped working.
+            (Channel::Email, Self::Confirmed | Self::Cancelled | Self::Refunded | Self::WebhookDisabled) => {
+                Standing::Required
+            }
             (Channel::Email, Self::Shipped | Self::Delivered) => Standing::Optional { by_default: true },
         }
     }
@@ -52,7 +54,7 @@ impl Preferences {
     /// Every switch there is, and whether it may be moved.
     pub(crate) fn all(&self) -> impl Iterator<Item = (Switch, Standing)> {
         Channel::ALL.into_iter().flat_map(move |channel| {
-            Kind::ALL.into_iter().map(move |kind| {
+            Kind::OF_ORDERS.into_iter().map(move |kind| {
                 let enabled = self.wants(channel, kind);
                 let switch = Switch {
                     channel,
@@ -72,21 +74,25 @@ mod tests {
     #[test]
     fn what_a_purchase_needs_is_sent_and_the_rest_as_it_was_asked_for() {
         let mut wanted = Preferences::default();
-        assert!(Kind::ALL.iter().all(|kind| wanted.wants(Channel::Email, *kind)));
-        wanted.switches = Kind::ALL
+        assert!(
+            Kind::OF_ORDERS
+                .iter()
+                .all(|kind| wanted.wants(Channel::Email, *kind))
+        );
+        wanted.switches = Kind::OF_ORDERS
             .map(|kind| Switch {
                 channel: Channel::Email,
                 kind,
                 enabled: false,
             })
             .to_vec();
-        let sent = Kind::ALL
+        let sent = Kind::OF_ORDERS
             .into_iter()
             .filter(|kind| wanted.wants(Channel::Email, *kind));
         assert_eq!(
             sent.collect::<Vec<_>>(),
             [Kind::Confirmed, Kind::Cancelled, Kind::Refunded]
         );
-        assert_eq!(wanted.all().count(), Kind::ALL.len());
+        assert_eq!(wanted.all().count(), Kind::OF_ORDERS.len());
     }
 }

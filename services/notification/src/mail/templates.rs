@@ -13,7 +13,8 @@ macro_rules! templates_of {
             "order_shipped.html.j2", "order_shipped.txt.j2",
             "order_delivered.html.j2", "order_delivered.txt.j2",
             "order_cancelled.html.j2", "order_cancelled.txt.j2",
-            "order_refunded.html.j2", "order_refunded.txt.j2")
+            "order_refunded.html.j2", "order_refunded.txt.j2",
+            "webhook_disabled.html.j2", "webhook_disabled.txt.j2")
     };
     ($locale:literal: $($name:literal),+) => {
         [$((
@@ -23,20 +24,22 @@ macro_rules! templates_of {
     };
 }
 
-const SOURCES: [[(&str, &str); 12]; Locale::ALL.len()] = [templates_of!("en"), templates_of!("de")];
+const SOURCES: [[(&str, &str); 14]; Locale::ALL.len()] = [templates_of!("en"), templates_of!("de")];
 
 /// What the templates may show; the recipient is not among it.
 #[derive(Debug, Serialize)]
 struct View {
-    order_id: String,
+    order_id: Option<String>,
     subject: String,
     lines: Vec<LineView>,
-    total: String,
+    total: Option<String>,
     carrier: Option<String>,
     tracking_number: Option<String>,
     reason: Option<&'static str>,
     refund: Option<String>,
     partly: bool,
+    endpoint_id: Option<String>,
+    endpoint_url: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -49,21 +52,23 @@ struct LineView {
 }
 
 impl View {
-    fn new(locale: Locale, order: OrderId, subject: &str, content: &Content) -> Self {
+    fn new(locale: Locale, order: Option<OrderId>, subject: &str, content: &Content) -> Self {
         let mut view = Self {
-            order_id: order.to_string(),
+            order_id: order.map(|id| id.to_string()),
             subject: subject.to_owned(),
             lines: content
                 .lines
                 .iter()
                 .map(|line| LineView::new(locale, line))
                 .collect(),
-            total: locale.money(content.total),
+            total: content.total.map(|total| locale.money(total)),
             carrier: None,
             tracking_number: None,
             reason: None,
             refund: None,
             partly: false,
+            endpoint_id: None,
+            endpoint_url: None,
         };
         match &content.occasion {
             Occasion::Confirmed | Occasion::Delivered => {}
@@ -78,6 +83,10 @@ impl View {
             Occasion::Refunded { amount, partly } => {
                 view.refund = Some(locale.money(*amount));
                 view.partly = *partly;
+            }
+            Occasion::WebhookDisabled { endpoint_id, url } => {
+                view.endpoint_id = Some(endpoint_id.to_string());
+                view.endpoint_url = Some(url.clone());
             }
         }
         view
@@ -125,7 +134,7 @@ impl Templates {
     pub(super) fn render(
         &self,
         locale: Locale,
-        order: OrderId,
+        order: Option<OrderId>,
         subject: &str,
         content: &Content,
     ) -> Result<Bodies, minijinja::Error> {
@@ -145,7 +154,7 @@ impl Templates {
 
 #[cfg(test)]
 mod tests {
-    use ferrocart_types::{Currency, Money};
+    use ferrocart_types::{Currency, EndpointId, Money};
     use uuid::Uuid;
 
     use super::*;
@@ -155,8 +164,9 @@ mod tests {
     /// Every kind, with hostile text wherever text can come from outside.
     fn occasions() -> Vec<Occasion> {
         let hostile = || HOSTILE.to_owned();
-        Kind::ALL
+        Kind::OF_ORDERS
             .into_iter()
+            .chain([Kind::WebhookDisabled])
             .map(|kind| match kind {
                 Kind::Confirmed => Occasion::Confirmed,
                 Kind::Shipped => Occasion::Shipped {
@@ -168,6 +178,10 @@ mod tests {
                 Kind::Refunded => Occasion::Refunded {
                     amount: Money::new(1_005, Currency::EUR),
                     partly: false,
+                },
+                Kind::WebhookDisabled => Occasion::WebhookDisabled {
+                    endpoint_id: EndpointId(Uuid::nil()),
+                    url: hostile(),
                 },
             })
             .chain([Occasion::Refunded {
@@ -186,21 +200,23 @@ mod tests {
             unit_price: price,
             total: price,
         };
+        let about_an_order = !matches!(occasion, Occasion::WebhookDisabled { .. });
         Content {
             occasion,
-            lines: vec![line],
-            total: price,
+            lines: about_an_order.then_some(line).into_iter().collect(),
+            total: about_an_order.then_some(price),
         }
     }
 
     #[test]
     fn every_kind_is_written_in_every_language_and_all_that_comes_from_outside_is_escaped() {
         let templates = Templates::parse().unwrap();
-        let order = OrderId(Uuid::nil());
+        let id = OrderId(Uuid::nil());
         for locale in Locale::ALL {
             let mut seen = Vec::new();
             for occasion in occasions() {
                 let content = content(occasion);
+                let order = content.total.map(|_| id);
                 let bodies = templates.render(locale, order, HOSTILE, &content).unwrap();
                 let what = (locale, content.occasion.kind());
                 assert!(!bodies.html.contains("<b onload"), "{what:?}: {}", bodies.html);
@@ -210,7 +226,7 @@ mod tests {
                 // The subject is the title; a reason is not shown but put into words.
                 let reason = usize::from(matches!(content.occasion, Occasion::Cancelled { .. }));
                 assert_eq!(shown, 1 + strings - reason, "{what:?}: {}", bodies.html);
-                assert!(bodies.text.contains(&order.to_string()), "{what:?}");
+                assert!(bodies.text.contains(&id.to_string()), "{what:?}");
                 assert!(
                     bodies
                         .html
@@ -224,7 +240,7 @@ mod tests {
             }
         }
         let german = templates
-            .render(Locale::De, order, "", &content(Occasion::Confirmed))
+            .render(Locale::De, Some(id), "", &content(Occasion::Confirmed))
             .unwrap();
         assert!(german.text.contains("1299,99 EUR"), "{}", german.text);
     }

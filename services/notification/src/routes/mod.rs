@@ -2,10 +2,17 @@
 
 mod list;
 mod preferences;
+pub(crate) mod webhooks;
+
+use std::sync::Arc;
 
 use actix_web::web::{self, ServiceConfig};
-use ferrocart_types::SharedClock;
+use chrono::TimeDelta;
+use ferrocart_types::{SharedClock, SharedIds};
 use sqlx::PgPool;
+
+use crate::webhook::{AddressRules, Safe};
+use crate::workers::WorkHandle;
 
 pub(crate) use list::{__path_list, NotificationBody, NotificationPage};
 pub(crate) use preferences::{
@@ -17,14 +24,42 @@ pub(crate) use preferences::{
 pub(crate) struct State {
     pub(crate) pool: PgPool,
     pub(crate) clock: SharedClock,
+    pub(crate) ids: SharedIds,
+    pub(crate) safe: Arc<Safe>,
+    pub(crate) rules: AddressRules,
+    pub(crate) courier: WorkHandle,
+    /// Of one merchant.
+    pub(crate) endpoints_max: u32,
+    /// How long the secret before a rotation signs as well.
+    pub(crate) rotation: TimeDelta,
 }
 
 pub(crate) fn configure(config: &mut ServiceConfig) {
+    const ENDPOINT: &str = "/v1/webhooks/endpoints/{endpoint_id}";
+    let of_endpoint = |path: &str| web::resource(format!("{ENDPOINT}{path}"));
     config
         .route("/v1/notifications", web::get().to(list::list))
         .service(
             web::resource("/v1/notifications/preferences")
                 .route(web::get().to(preferences::read_preferences))
                 .route(web::put().to(preferences::write_preferences)),
+        )
+        .service(
+            web::resource("/v1/webhooks/endpoints")
+                .route(web::get().to(webhooks::list_endpoints))
+                .route(web::post().to(webhooks::create_endpoint)),
+        )
+        .service(
+            of_endpoint("")
+                .route(web::get().to(webhooks::read_endpoint))
+                .route(web::patch().to(webhooks::update_endpoint))
+                .route(web::delete().to(webhooks::delete_endpoint)),
+        )
+        .service(of_endpoint("/rotate").route(web::post().to(webhooks::rotate_secret)))
+        .service(of_endpoint("/test").route(web::post().to(webhooks::send_test)))
+        .service(of_endpoint("/deliveries").route(web::get().to(webhooks::list_deliveries)))
+        .service(of_endpoint("/deliveries/{delivery_id}").route(web::get().to(webhooks::read_delivery)))
+        .service(
+            of_endpoint("/deliveries/{delivery_id}/redeliver").route(web::post().to(webhooks::deliver_again)),
         );
 }

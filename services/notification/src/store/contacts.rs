@@ -13,6 +13,14 @@ pub(crate) async fn preferences(
     pool: &PgPool,
     customers: &[UserId],
 ) -> Result<HashMap<UserId, Preferences>, StoreError> {
+    preferences_in(&mut *pool.acquire().await?, customers).await
+}
+
+/// The same within a transaction.
+pub(crate) async fn preferences_in(
+    conn: &mut PgConnection,
+    customers: &[UserId],
+) -> Result<HashMap<UserId, Preferences>, StoreError> {
     const OP: &str = "contacts.read";
     let rows = sqlx::query(
         "SELECT c.customer_id, c.locale, s.channel, s.kind, s.enabled
@@ -20,7 +28,7 @@ pub(crate) async fn preferences(
          WHERE c.customer_id = ANY($1)",
     )
     .bind(customers.iter().map(UserId::as_uuid).collect::<Vec<_>>())
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await
     .op(OP)?;
     let mut found: HashMap<UserId, Preferences> = HashMap::new();

@@ -32,7 +32,7 @@ pub(crate) async fn insert(
     )
     .bind(new.iter().map(|new| new.notification_id.as_uuid()).collect::<Vec<_>>())
     .bind(new.iter().map(|new| new.event_id.as_uuid()).collect::<Vec<_>>())
-    .bind(new.iter().map(|new| new.order_id.as_uuid()).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.order_id.map(|id| id.as_uuid())).collect::<Vec<_>>())
     .bind(new.iter().map(|new| new.order_sequence).collect::<Vec<_>>())
     .bind(new.iter().map(|new| new.customer_id.as_uuid()).collect::<Vec<_>>())
     .bind(kinds().map(Kind::as_str).collect::<Vec<_>>())
@@ -50,7 +50,7 @@ pub(crate) async fn insert(
     Ok(ids.into_iter().map(NotificationId).collect())
 }
 
-/// The newest notifications of a customer, from `before` on downwards.
+/// The newest notifications of a customer about orders, from `before` on downwards.
 pub(crate) async fn list(
     pool: &PgPool,
     customer: UserId,
@@ -60,7 +60,7 @@ pub(crate) async fn list(
     let rows = sqlx::query(
         "SELECT notification_id, order_id, kind, channel, status, locale, subject, created_at, sent_at
          FROM notifications
-         WHERE customer_id = $1 AND ($2::uuid IS NULL OR notification_id < $2)
+         WHERE customer_id = $1 AND order_id IS NOT NULL AND ($2::uuid IS NULL OR notification_id < $2)
          ORDER BY notification_id DESC LIMIT $3",
     )
     .bind(customer.as_uuid())

@@ -14,7 +14,7 @@ use crate::domain::{Content, Locale, Status, Tried};
 /// A notification in the hands of this replica.
 #[derive(Debug, Clone)]
 pub(crate) struct Claimed {
-    pub(crate) order_id: OrderId,
+    pub(crate) order_id: Option<OrderId>,
     pub(crate) recipient: Email,
     pub(crate) locale: Locale,
     pub(crate) subject: String,
@@ -80,7 +80,7 @@ fn claimed(row: &PgRow, id: Uuid) -> Result<Claimed, StoreError> {
         u32::try_from(count).map_err(|_| corrupt(id, column, "is negative"))
     };
     Ok(Claimed {
-        order_id: OrderId(row.try_get("order_id").op(OP)?),
+        order_id: row.try_get::<Option<Uuid>, _>("order_id").op(OP)?.map(OrderId),
         recipient: Email::parse(recipient).map_err(|error| corrupt(id, "recipient", error.to_string()))?,
         locale: named(row, id, "locale")?,
         subject: row.try_get("subject").op(OP)?,

@@ -15,13 +15,15 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The topics retain 7 days; what is older cannot come again.
 const INBOX_DAYS: i64 = 14;
 /// Rows that go in one statement.
-const INBOX_CHUNK: i64 = 1_000;
+const CHUNK: i64 = 1_000;
 
-/// Keeps the metrics fresh and the inbox short.
+/// Keeps the metrics fresh, the inbox and the log of webhooks short.
 pub(crate) struct Housekeeper {
     pub(crate) pool: PgPool,
     pub(crate) clock: SharedClock,
     pub(crate) mailer: Arc<dyn Mailer>,
+    /// How long webhooks are kept, with their log.
+    pub(crate) webhooks_kept: TimeDelta,
 }
 
 impl Housekeeper {
@@ -75,8 +77,13 @@ impl Housekeeper {
             .oldest
             .map_or(0, |oldest| (now - oldest).num_seconds().max(0));
         metrics::gauge!("notifications_oldest_pending_age_seconds").set(count(age));
+        let (pending, due_since) = store::webhook_backlog(&self.pool, now).await?;
+        metrics::gauge!("webhook_deliveries_pending").set(count(pending));
+        let age = due_since.map_or(0, |since| (now - since).num_seconds().max(0));
+        metrics::gauge!("webhook_oldest_due_age_seconds").set(count(age));
+        store::forget_messages(&self.pool, now - self.webhooks_kept, CHUNK).await?;
         let mut conn = self.pool.acquire().await?;
-        inbox::forget(&mut conn, now - TimeDelta::days(INBOX_DAYS), INBOX_CHUNK).await?;
+        inbox::forget(&mut conn, now - TimeDelta::days(INBOX_DAYS), CHUNK).await?;
         Ok(())
     }
 }

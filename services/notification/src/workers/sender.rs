@@ -8,28 +8,17 @@ use ferrocart_types::{NotificationId, SharedClock, SharedIds, Timestamp};
 use futures::future::join_all;
 use rand::Rng;
 use sqlx::PgPool;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::WorkHandle;
 use crate::domain::{Kind, Refusal, RetryPolicy, Verdict};
 use crate::mail::{Composer, MailError, Mailer};
 use crate::store::{self, Claimed, Setback, Taken};
 
 /// How long to wait with a database that is away.
 const DATABASE_RETRY: Duration = Duration::from_secs(1);
-
-/// Tells this replica's sender that something is due.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct SenderHandle(Arc<Notify>);
-
-impl SenderHandle {
-    /// Call it after the commit. Missing it costs the poll's interval, not the e-mail.
-    pub(crate) fn poke(&self) {
-        self.0.notify_one();
-    }
-}
 
 /// Writes down which e-mails are out, those together that got out together.
 pub(crate) struct Marks {
@@ -61,7 +50,7 @@ pub(crate) struct Sender {
     pub(crate) pool: PgPool,
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
-    pub(crate) handle: SenderHandle,
+    pub(crate) handle: WorkHandle,
     pub(crate) mailer: Arc<dyn Mailer>,
     pub(crate) composer: Composer,
     pub(crate) policy: RetryPolicy,
@@ -86,7 +75,7 @@ impl Sender {
             };
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = self.handle.0.notified() => {}
+                () = self.handle.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -119,7 +108,7 @@ impl Sender {
             "notification.send",
             notification.id = %id,
             notification.kind = kind.as_str(),
-            order.id = %claimed.order_id,
+            order.id = claimed.order_id.map(tracing::field::display),
         );
         if let Some(parent) = &claimed.traceparent {
             ferrocart_telemetry::set_parent(&span, parent);
@@ -160,7 +149,7 @@ impl Sender {
             tracing::info!(
                 notification.id = %id,
                 notification.kind = kind.as_str(),
-                order.id = %claimed.order_id,
+                order.id = claimed.order_id.map(tracing::field::display),
                 mail.transport = self.mailer.name(),
                 attempts = claimed.tried.attempts,
                 "notification sent"

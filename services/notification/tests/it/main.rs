@@ -5,10 +5,14 @@
 mod api;
 mod delivery;
 mod emails;
+mod endpoints;
+mod merchant;
 mod preferences;
 mod process;
 mod python;
 mod reader;
+mod receiver;
 mod smtp;
 mod smtp_server;
 mod support;
+mod webhooks;

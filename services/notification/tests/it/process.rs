@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::smtp_server::SmtpServer;
-use crate::support::{Office, TRACE, confirmed, fresh, order};
+use crate::support::{Office, SEAL_KEY, TRACE, confirmed, fresh, order};
 
 fn run(office: &Office, port: u16, more: &[(&str, &str)]) -> Child {
     let auth = office.env.auth();
@@ -21,6 +21,7 @@ fn run(office: &Office, port: u16, more: &[(&str, &str)]) -> Child {
         .env("KAFKA_TOPIC_PREFIX", &office.env.kafka.kafka_topic_prefix)
         .env("LOG_LEVEL", "debug")
         .env("MAIL_DIR", office.mail_dir())
+        .env("WEBHOOK_SEAL_KEYS", SEAL_KEY)
         .env("MAIL_TIMEOUT_MS", "1000")
         .env("SENDER__LEASE_MS", "2000")
         .envs(more.iter().copied())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ferrocart_contracts::v1::{self, Order, OrderLine};
 use ferrocart_contracts::{Envelope, Event};
 use ferrocart_kafka_kit::{KafkaSettings, ensure_topics};
-use ferrocart_notification::{Application, MailTransport, SenderSettings, Settings};
+use ferrocart_notification::{Application, MailTransport, SenderSettings, Settings, WebhookSettings};
 use ferrocart_test_kit::{Api, TestEnv, eventually};
 use ferrocart_types::{Clock, EventId, SystemClock, SystemIds};
 use rdkafka::ClientConfig;
@@ -20,6 +20,8 @@ use uuid::Uuid;
 use crate::reader::Email;
 
 pub(crate) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+pub(crate) const SEAL_KEY: &str = "c2VhbHMgdGhlIHNlY3JldHMgb2YgZW5kcG9pbnRzISE=";
 
 /// A notification service that runs, and what a test needs around it.
 pub(crate) struct Office {
@@ -193,6 +195,22 @@ fn settings(env: &TestEnv, mail: &TempDir) -> Settings {
             backoff_max_ms: 200,
             refusals_max: 4,
             give_up_after_hours: 1,
+        },
+        webhook_seal_keys: SEAL_KEY.to_owned().into(),
+        webhooks: WebhookSettings {
+            allow_loopback: true,
+            under_way_max: 16,
+            under_way_per_endpoint_max: 2,
+            timeout_ms: 1_000,
+            lease_ms: 4_000,
+            poll_ms: 50,
+            retry_seconds: vec![0, 0, 0],
+            disable_after_hours: 1,
+            disable_after_failures: 100,
+            rotation_hours: 1,
+            keep_days: 1,
+            endpoints_max: 8,
+            owner_wait_ms: 20_000,
         },
     }
 }
