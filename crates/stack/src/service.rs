@@ -82,6 +82,7 @@ impl Surroundings<'_> {
                 ("MAIL_TRANSPORT", "file".to_owned()),
                 ("MAIL_DIR", path_text(&self.layout.mail())),
                 ("MAIL_FROM", "Ferrocart <shop@ferrocart.example>".to_owned()),
+                ("LINK_BASE", self.url(Service::Gateway.into())),
                 ("WEBHOOK_SEAL_KEYS", self.secrets.webhook_seal_key.clone()),
                 // A merchant's server is tried out on this machine as well.
                 ("WEBHOOKS__ALLOW_LOOPBACK", "true".to_owned()),

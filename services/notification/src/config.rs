@@ -8,6 +8,7 @@ use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use serde::Deserialize;
 
 use crate::domain::Locale;
+use crate::mail::Unsubscribe;
 use crate::webhook::Safe;
 
 /// See `config.default.toml` for what each setting means.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub mail_from: String,
     pub mail_timeout_ms: u64,
     pub locale_default: String,
+    /// Where links in e-mails lead.
+    pub link_base: String,
     pub sender: SenderSettings,
     /// Seal the secrets of endpoints.
     pub webhook_seal_keys: SecretString,
@@ -91,6 +94,7 @@ impl Settings {
         self.sender_mailbox()?;
         self.locale()?;
         Safe::new(&self.webhook_seal_keys)?;
+        Unsubscribe::new(self)?;
         self.webhooks.validate()?;
         self.sender.validate(self.mail_timeout_ms)
     }

@@ -20,7 +20,7 @@ use utoipa::OpenApi;
 use crate::config::Settings;
 use crate::consumers::{BATCH_MAX, MerchantEvents, OrderEvents};
 use crate::domain::{Patience, RetryPolicy, Schedule};
-use crate::mail::{self, Composer};
+use crate::mail::{self, Composer, Unsubscribe};
 use crate::openapi::Document;
 use crate::routes::{self, State};
 use crate::store::Room;
@@ -113,6 +113,7 @@ impl Application {
             pool: self.pool.clone(),
             clock: self.clock.clone(),
             ids: self.ids.clone(),
+            unsubscribe: Unsubscribe::new(&self.settings)?,
             safe: Arc::new(Safe::new(&self.settings.webhook_seal_keys)?),
             rules: AddressRules {
                 allow_loopback: webhooks.allow_loopback,

@@ -347,6 +347,20 @@ pub(crate) const TABLE: &[Row] = &[
         N,
         "-22222222",
     ),
+    row(
+        "GET",
+        "/v1/notifications/unsubscribe?token=x",
+        NOTIFICATION,
+        N,
+        "+++++++++",
+    ),
+    row(
+        "POST",
+        "/v1/notifications/unsubscribe?token=x",
+        NOTIFICATION,
+        N,
+        "+++++++++",
+    ),
     row("GET", "/v1/webhooks/endpoints", NOTIFICATION, N, "-xx2xx2x2"),
     row(
         "POST",

@@ -102,6 +102,7 @@ capabilities: { drop: [ALL] }
 {{- else if eq .name "notification" }}
 - { name: MAIL_TRANSPORT, value: smtp }
 - { name: MAIL_FROM, value: {{ .root.Values.mail.from | quote }} }
+- { name: LINK_BASE, value: {{ .root.Values.mail.linkBase | quote }} }
 {{- end }}
 {{- range $variable, $value := .values.env }}
 - { name: {{ $variable }}, value: {{ $value | quote }} }

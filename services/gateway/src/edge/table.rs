@@ -385,6 +385,8 @@ pub(crate) static RULES: &[Rule] = &[
     get("/v1/notifications", Notification, LoggedIn),
     get("/v1/notifications/preferences", Notification, LoggedIn),
     put("/v1/notifications/preferences", Notification, LoggedIn),
+    get("/v1/notifications/unsubscribe", Notification, Anyone),
+    post("/v1/notifications/unsubscribe", Notification, Anyone),
     get("/v1/webhooks/endpoints", Notification, MERCHANT),
     post("/v1/webhooks/endpoints", Notification, MERCHANT),
     get("/v1/webhooks/endpoints/{endpoint_id}", Notification, MERCHANT),
@@ -489,7 +491,8 @@ mod tests {
                 "/v1/auth/refresh",
                 "/v1/auth/logout",
                 "/v1/auth/guest",
-                "/v1/payments/webhook"
+                "/v1/payments/webhook",
+                "/v1/notifications/unsubscribe"
             ]
         );
     }

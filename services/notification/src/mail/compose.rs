@@ -6,6 +6,7 @@ use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 
 use super::templates::Templates;
+use super::unsubscribe::Unsubscribe;
 use crate::config::Settings;
 use crate::store::Claimed;
 
@@ -26,27 +27,28 @@ pub(crate) enum ComposeError {
 pub(crate) struct Composer {
     templates: Templates,
     from: Mailbox,
+    unsubscribe: Unsubscribe,
 }
 
 impl Composer {
     pub(crate) fn new(settings: &Settings) -> anyhow::Result<Self> {
         let from = settings.sender_mailbox().map_err(anyhow::Error::from)?;
-        Ok(Self::with(from)?)
-    }
-
-    fn with(from: Mailbox) -> Result<Self, minijinja::Error> {
         Ok(Self {
             templates: Templates::parse()?,
             from,
+            unsubscribe: Unsubscribe::new(settings).map_err(anyhow::Error::from)?,
         })
     }
 
     pub(crate) fn compose(&self, id: NotificationId, claimed: &Claimed) -> Result<Message, ComposeError> {
+        let kind = claimed.content.occasion.kind();
+        let link = self.unsubscribe.link(claimed.customer_id, kind);
         let bodies = self.templates.render(
             claimed.locale,
             claimed.order_id,
             &claimed.subject,
             &claimed.content,
+            link.as_deref(),
         )?;
         let recipient = claimed
             .recipient
@@ -61,6 +63,11 @@ impl Composer {
             .subject(claimed.subject.as_str())
             .raw_header(header("Auto-Submitted", "auto-generated"))
             .raw_header(header("Content-Language", claimed.locale.as_str()));
+        if let Some(link) = &link {
+            message = message
+                .raw_header(header("List-Unsubscribe", &format!("<{link}>")))
+                .raw_header(header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"));
+        }
         if let Some(trace_id) = claimed.traceparent.as_deref().and_then(trace_id) {
             message = message.raw_header(header("X-Trace-Id", trace_id));
         }

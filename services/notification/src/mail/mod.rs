@@ -4,6 +4,7 @@ mod compose;
 mod file;
 mod smtp;
 mod templates;
+mod unsubscribe;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::config::{MailTransport, Settings};
 use crate::domain::Refusal;
 
 pub(crate) use compose::Composer;
+pub(crate) use unsubscribe::Unsubscribe;
 
 /// An e-mail that did not get out. `reason` is made here of status codes and fixed words: what a mail
 /// server writes often names the recipient, and this goes to the log.

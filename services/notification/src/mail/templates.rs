@@ -40,6 +40,7 @@ struct View {
     partly: bool,
     endpoint_id: Option<String>,
     endpoint_url: Option<String>,
+    unsubscribe_url: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,6 +70,7 @@ impl View {
             partly: false,
             endpoint_id: None,
             endpoint_url: None,
+            unsubscribe_url: None,
         };
         match &content.occasion {
             Occasion::Confirmed | Occasion::Delivered => {}
@@ -137,8 +139,12 @@ impl Templates {
         order: Option<OrderId>,
         subject: &str,
         content: &Content,
+        unsubscribe_url: Option<&str>,
     ) -> Result<Bodies, minijinja::Error> {
-        let view = View::new(locale, order, subject, content);
+        let view = View {
+            unsubscribe_url: unsubscribe_url.map(str::to_owned),
+            ..View::new(locale, order, subject, content)
+        };
         let kind: Kind = content.occasion.kind();
         let render = |format: &str| {
             self.environment
@@ -217,7 +223,7 @@ mod tests {
             for occasion in occasions() {
                 let content = content(occasion);
                 let order = content.total.map(|_| id);
-                let bodies = templates.render(locale, order, HOSTILE, &content).unwrap();
+                let bodies = templates.render(locale, order, HOSTILE, &content, None).unwrap();
                 let what = (locale, content.occasion.kind());
                 assert!(!bodies.html.contains("<b onload"), "{what:?}: {}", bodies.html);
                 assert!(!bodies.html.contains("\"&amp;{{"), "{what:?}: {}", bodies.html);
@@ -240,7 +246,7 @@ mod tests {
             }
         }
         let german = templates
-            .render(Locale::De, Some(id), "", &content(Occasion::Confirmed))
+            .render(Locale::De, Some(id), "", &content(Occasion::Confirmed), None)
             .unwrap();
         assert!(german.text.contains("1299,99 EUR"), "{}", german.text);
     }

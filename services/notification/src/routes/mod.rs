@@ -2,6 +2,7 @@
 
 mod list;
 mod preferences;
+mod unsubscribe;
 pub(crate) mod webhooks;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use chrono::TimeDelta;
 use ferrocart_types::{SharedClock, SharedIds};
 use sqlx::PgPool;
 
+use crate::mail::Unsubscribe;
 use crate::webhook::{AddressRules, Safe};
 use crate::workers::WorkHandle;
 
@@ -18,6 +20,7 @@ pub(crate) use list::{__path_list, NotificationBody, NotificationPage};
 pub(crate) use preferences::{
     __path_read_preferences, __path_write_preferences, NewPreferences, NewSwitch, PreferencesBody, SwitchBody,
 };
+pub(crate) use unsubscribe::{__path_ask, __path_unsubscribe};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -25,6 +28,7 @@ pub(crate) struct State {
     pub(crate) pool: PgPool,
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
+    pub(crate) unsubscribe: Unsubscribe,
     pub(crate) safe: Arc<Safe>,
     pub(crate) rules: AddressRules,
     pub(crate) courier: WorkHandle,
@@ -43,6 +47,11 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
             web::resource("/v1/notifications/preferences")
                 .route(web::get().to(preferences::read_preferences))
                 .route(web::put().to(preferences::write_preferences)),
+        )
+        .service(
+            web::resource("/v1/notifications/unsubscribe")
+                .route(web::get().to(unsubscribe::ask))
+                .route(web::post().to(unsubscribe::unsubscribe)),
         )
         .service(
             web::resource("/v1/webhooks/endpoints")

@@ -124,3 +124,32 @@ pub(crate) async fn replace_preferences(
     .op(OP)?;
     Ok(())
 }
+
+/// Switches one kind of message off and leaves everything else as it is.
+pub(crate) async fn switch_off(
+    conn: &mut PgConnection,
+    customer: UserId,
+    channel: Channel,
+    kind: Kind,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    const OP: &str = "contacts.switch_off";
+    sqlx::query("INSERT INTO contacts (customer_id, updated_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(customer.as_uuid())
+        .bind(now)
+        .execute(&mut *conn)
+        .await
+        .op(OP)?;
+    sqlx::query(
+        "INSERT INTO preferences (customer_id, channel, kind, enabled, updated_at) VALUES ($1, $2, $3, false, $4)
+         ON CONFLICT (customer_id, channel, kind) DO UPDATE SET enabled = false, updated_at = excluded.updated_at",
+    )
+    .bind(customer.as_uuid())
+    .bind(channel.as_str())
+    .bind(kind.as_str())
+    .bind(now)
+    .execute(conn)
+    .await
+    .op(OP)?;
+    Ok(())
+}

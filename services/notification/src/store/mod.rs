@@ -7,7 +7,7 @@ mod notifications;
 mod owners;
 mod queue;
 
-pub(crate) use contacts::{preferences, preferences_in, replace_preferences};
+pub(crate) use contacts::{preferences, preferences_in, replace_preferences, switch_off};
 pub(crate) use deliveries::{
     Attempt, Delivery, Due, Room, claim_deliveries, deliveries, delivery_log, forget_messages,
     insert_messages, log_attempt, mark_delivered, mark_undelivered, redeliver, webhook_backlog,

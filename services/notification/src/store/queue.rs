@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
-use ferrocart_types::{Email, NotificationId, OrderId, Timestamp};
+use ferrocart_types::{Email, NotificationId, OrderId, Timestamp, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use crate::domain::{Content, Locale, Status, Tried};
 #[derive(Debug, Clone)]
 pub(crate) struct Claimed {
     pub(crate) order_id: Option<OrderId>,
+    pub(crate) customer_id: UserId,
     pub(crate) recipient: Email,
     pub(crate) locale: Locale,
     pub(crate) subject: String,
@@ -50,7 +51,7 @@ pub(crate) async fn claim(
              FOR UPDATE OF n SKIP LOCKED)
          UPDATE notifications n SET lease = $1, next_attempt_at = $3, attempts = n.attempts + 1
          FROM due WHERE n.notification_id = due.notification_id
-         RETURNING n.notification_id, n.order_id, n.recipient, n.locale, n.subject, n.content, n.traceparent,
+         RETURNING n.notification_id, n.order_id, n.customer_id, n.recipient, n.locale, n.subject, n.content, n.traceparent,
                    n.attempts, n.refusals, n.created_at",
     )
     .bind(lease)
@@ -81,6 +82,7 @@ fn claimed(row: &PgRow, id: Uuid) -> Result<Claimed, StoreError> {
     };
     Ok(Claimed {
         order_id: row.try_get::<Option<Uuid>, _>("order_id").op(OP)?.map(OrderId),
+        customer_id: UserId(row.try_get("customer_id").op(OP)?),
         recipient: Email::parse(recipient).map_err(|error| corrupt(id, "recipient", error.to_string()))?,
         locale: named(row, id, "locale")?,
         subject: row.try_get("subject").op(OP)?,

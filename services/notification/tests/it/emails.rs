@@ -127,6 +127,8 @@ async fn a_title_is_text_and_nothing_else() {
             "subject",
             "auto-submitted",
             "content-language",
+            "list-unsubscribe",
+            "list-unsubscribe-post",
             "x-trace-id",
             "mime-version",
             "content-type"

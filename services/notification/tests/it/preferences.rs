@@ -100,3 +100,73 @@ async fn what_cannot_be_wanted_is_refused_and_changes_nothing() {
         .await
         .expect_problem(401, "UNAUTHENTICATED");
 }
+
+/// As an e-mail program does it: RFC 8058.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_click_stops_one_kind_of_email_and_nothing_else() {
+    let office = Office::open().await;
+    let (ada_id, token) = office.env.keys.new_user("notification", &[Role::Customer]);
+    let ada = office.api.with_token(token);
+    ada.put(PATH, json!({"locale": "de"})).await.expect(200);
+    let bought = order(ada_id.as_uuid());
+    office.tell(&confirmed(&bought)).await;
+    office.tell(&shipped(&next(&bought))).await;
+    let rows = office.settled(&bought.order_id, "SENT", 2).await;
+    // What belongs to the purchase has no such link.
+    assert!(
+        !office
+            .email(&rows[0])
+            .header_names()
+            .contains(&"list-unsubscribe")
+    );
+    let email = office.email(&rows[1]);
+    assert_eq!(
+        email.header("list-unsubscribe-post"),
+        "List-Unsubscribe=One-Click"
+    );
+    let url = email
+        .header("list-unsubscribe")
+        .trim_matches(['<', '>'])
+        .to_owned();
+    let link = url.strip_prefix("https://shop.test").unwrap();
+    assert!(email.text().contains(&url), "{}", email.text());
+    let html = email.html().replace("&#x2f;", "/");
+    assert!(html.contains(&url), "{html}");
+
+    // Whoever clicks has no account with the mail program: an anonymous caller, as the gateway forwards one.
+    let anyone = office
+        .api
+        .with_token(office.env.keys.anonymous_token("notification"));
+    anyone.get(link).await.expect(200);
+    let enabled = |told: &serde_json::Value, kind: &str| {
+        let items = told["items"].as_array().unwrap();
+        items.iter().find(|item| item["kind"] == kind).unwrap()["enabled"] == true
+    };
+    let told = ada.get(PATH).await.expect(200).json;
+    assert!(enabled(&told, "order_shipped"), "looking changes nothing");
+    let mut forged = link.to_owned();
+    let last = forged.pop().unwrap();
+    forged.push(if last == 'A' { 'Q' } else { 'A' });
+    for bad in [
+        forged.as_str(),
+        "/v1/notifications/unsubscribe?token=",
+        "/v1/notifications/unsubscribe",
+    ] {
+        anyone
+            .post(bad, json!({}))
+            .await
+            .expect_problem(400, "VALIDATION_ERROR");
+    }
+    for _ in 0..2 {
+        anyone.post(link, json!({})).await.expect(200);
+    }
+    let told = ada.get(PATH).await.expect(200).json;
+    assert!(!enabled(&told, "order_shipped") && enabled(&told, "order_delivered"));
+    assert_eq!(told["locale"], "de");
+
+    let again = order(ada_id.as_uuid());
+    office.tell(&shipped(&again)).await;
+    office.tell(&delivered(&next(&again))).await;
+    let rows = office.settled(&again.order_id, "SENT", 1).await;
+    assert_eq!(rows[0].kind, "order_delivered");
+}

@@ -187,6 +187,7 @@ fn settings(env: &TestEnv, mail: &TempDir) -> Settings {
         mail_from: "Ferrocart <shop@shop.test>".to_owned(),
         mail_timeout_ms: 2_000,
         locale_default: "en".to_owned(),
+        link_base: "https://shop.test/".to_owned(),
         sender: SenderSettings {
             batch_max: 8,
             lease_ms: 4_000,
