@@ -1,10 +1,12 @@
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ferrocart_config::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use crate::error::is_unavailable;
 
 static KIT_MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -13,6 +15,7 @@ const KIT_TABLE: &str = "_ferrocart_kit_migrations";
 
 /// How long a database is waited for at the start.
 const MIGRATE_PATIENCE: Duration = Duration::from_secs(30);
+const MIGRATE_PAUSE: Duration = Duration::from_millis(200);
 
 /// How a service reaches its database; part of the service's settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -91,7 +94,21 @@ pub async fn migrate(pool: &PgPool, service: &Migrator) -> Result<(), MigrateErr
     kit.run(&own).await?;
     service.run(&own).await?;
     own.close().await;
-    Ok(())
+    open_first(pool).await.map_err(MigrateError::Execute)
+}
+
+/// The pool waits for a connection as long as a request may. On a busy machine the first one takes longer; what a
+/// service asks at its start then finds it open.
+async fn open_first(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let begun = Instant::now();
+    loop {
+        match ping(pool).await {
+            Err(error) if is_unavailable(&error) && begun.elapsed() < MIGRATE_PATIENCE => {
+                tokio::time::sleep(MIGRATE_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Whether the database answers; for readiness.
