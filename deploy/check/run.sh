@@ -21,6 +21,8 @@ else
     say "SKIPPED: the Helm chart and k8s/ (needs Helm, kustomize and Kubernetes' schemas: make setup)"
 fi
 
+python3 deploy/grafana/make.py --check
+
 promtool=$(command -v promtool || echo .ferrocart/prometheus/usr/bin/promtool)
 if [ -x "$promtool" ]; then
     "$promtool" check rules deploy/prometheus/rules.yml

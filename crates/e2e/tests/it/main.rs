@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod auditor;
+mod dashboards;
 mod line;
 mod matrix;
 mod matrix_table;

@@ -11,6 +11,7 @@ use ferrocart_stack::{Component, Service, Stack};
 use ferrocart_test_kit::EventLog;
 use std::time::Duration;
 
+use crate::dashboards;
 use crate::platform::Platform;
 
 const PRODUCTS: usize = 300;
@@ -42,6 +43,7 @@ async fn a_purchase_from_search_to_e_mail() {
     let trace_id = report.purchase_trace_id.unwrap();
     topics_tell_the_whole_story(stack, &order_id, &trace_id).await;
     every_service_logged_the_trace(stack, &trace_id);
+    dashboards::every_query_is_answered(stack).await;
 }
 
 /// Reads the topics as an ordinary consumer would.
