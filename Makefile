@@ -52,6 +52,10 @@ test: setup ## Run all tests against real stores, and add up their counts
 	@target/debug/ferrocart-stack test-env -- examples/analytics/check.sh
 	@target/debug/ferrocart-stack test-env --sum-tests -- cargo test --workspace --no-fail-fast
 
+.PHONY: upgrade-test
+upgrade-test: setup ## Roll the platform from an earlier release to this one while people buy (FROM=<git ref>)
+	@deploy/local/upgrade-test.sh "$(FROM)"
+
 .PHONY: bench
 bench: build ## Measure the platform against references of the same run (ARGS=--quick)
 	@cargo build --release -p ferrocart-bench --bin ferrocart-bench --example inventory_core

@@ -12,4 +12,5 @@ mod platform;
 mod public_api;
 mod purchase;
 mod refunds;
+mod replicas;
 mod rush;

@@ -1,6 +1,6 @@
 //! A platform of its own for a test, and a client of its gateway.
 
-use ferrocart_stack::{Components, Ports, Service, Stack};
+use ferrocart_stack::{Builder, Components, Ports, Service, Stack};
 use ferrocart_test_kit::Api;
 use serde_json::{Value, json};
 
@@ -20,16 +20,20 @@ impl Platform {
 
     /// With settings of the gateway's that the test wants otherwise.
     pub(crate) async fn with(gateway: &[(&str, &str)]) -> Self {
-        let folder = tempfile::Builder::new().prefix("fc-e2e-").tempdir().unwrap();
         let mut builder = Stack::builder();
         for (name, value) in gateway {
             builder = builder.env(Service::Gateway, *name, *value);
         }
+        Self::of(builder.binaries(binaries())).await
+    }
+
+    /// As it was described, in a folder of its own.
+    pub(crate) async fn of(builder: Builder) -> Self {
+        let folder = tempfile::Builder::new().prefix("fc-e2e-").tempdir().unwrap();
         let stack = builder
             .folder(folder.path())
             .ports(Ports::Free)
             .components(Components::All)
-            .binaries(binaries())
             .start()
             .await
             .unwrap();

@@ -75,7 +75,7 @@ async fn a_rush_with_kills_sells_every_unit_at_most_once() {
 }
 
 /// What the auditor says once all has been quiet for a moment, so that it compares everything.
-async fn no_promise_is_broken(platform: &Platform) {
+pub(crate) async fn no_promise_is_broken(platform: &Platform) {
     let target = Target::of_stack(platform.stack.folder()).unwrap();
     let options = Options {
         grace: Duration::from_secs(2),
