@@ -112,10 +112,22 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/v1/notifications", LOGGED_IN),
     ("GET", "/v1/notifications/preferences", LOGGED_IN),
     ("PUT", "/v1/notifications/preferences", LOGGED_IN),
+    ("GET", "/v1/notifications/unsubscribe", ANYONE),
+    ("POST", "/v1/notifications/unsubscribe", ANYONE),
     ("GET", "/v1/webhooks/endpoints", MERCHANT),
     ("POST", "/v1/webhooks/endpoints", MERCHANT),
     ("GET", "/v1/webhooks/endpoints/{id}", MERCHANT),
+    ("PATCH", "/v1/webhooks/endpoints/{id}", MERCHANT),
     ("DELETE", "/v1/webhooks/endpoints/{id}", MERCHANT),
+    ("POST", "/v1/webhooks/endpoints/{id}/rotate", MERCHANT),
+    ("POST", "/v1/webhooks/endpoints/{id}/test", MERCHANT),
+    ("GET", "/v1/webhooks/endpoints/{id}/deliveries", MERCHANT),
+    ("GET", "/v1/webhooks/endpoints/{id}/deliveries/{id}", MERCHANT),
+    (
+        "POST",
+        "/v1/webhooks/endpoints/{id}/deliveries/{id}/redeliver",
+        MERCHANT,
+    ),
 ];
 
 /// Answers of the gateway's own endpoints that come after the check of the role.
