@@ -20,9 +20,9 @@ use utoipa::OpenApi;
 use crate::config::Settings;
 use crate::consumers::{BATCH_MAX, MerchantEvents, OrderEvents};
 use crate::domain::{Patience, RetryPolicy, Schedule};
-use crate::mail::{self, Composer, Unsubscribe};
+use crate::mail::{self, Composer, LinkComposer, Unsubscribe};
 use crate::openapi::Document;
-use crate::routes::{self, State};
+use crate::routes::{self, Post, State};
 use crate::store::Room;
 use crate::webhook::{AddressRules, PostOffice, Safe};
 use crate::workers::{Courier, Housekeeper, Marks, Sender, WorkHandle};
@@ -121,6 +121,12 @@ impl Application {
             courier: WorkHandle::default(),
             endpoints_max: webhooks.endpoints_max,
             rotation: TimeDelta::hours(webhooks.rotation_hours.into()),
+            post: Arc::new(Post {
+                links: LinkComposer::new(&self.settings)?,
+                mailer: mail::mailer(&self.settings)?,
+                locale: self.settings.locale()?,
+                timeout: Duration::from_millis(self.settings.mail_timeout_ms),
+            }),
         })
     }
 
@@ -202,7 +208,7 @@ impl Work {
             ..
         } = application;
         let handle = WorkHandle::default();
-        let mailer = mail::mailer(settings)?;
+        let mailer = state.post.mailer.clone();
         let merchant_events = |group| MerchantEvents {
             pool: pool.clone(),
             group,

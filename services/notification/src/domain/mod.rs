@@ -7,6 +7,7 @@ mod content;
 mod locale;
 mod notification;
 mod preferences;
+mod purpose;
 mod retry;
 mod webhook;
 
@@ -14,6 +15,7 @@ pub(crate) use content::{Content, Line, Occasion};
 pub(crate) use named::UnknownName;
 pub(crate) use notification::{Channel, Kind, Locale, NewNotification, Status, Summary};
 pub(crate) use preferences::{Preferences, Standing, Switch};
+pub(crate) use purpose::Purpose;
 pub(crate) use retry::{Refusal, RetryPolicy, Tried, Verdict};
 pub(crate) use webhook::{
     DeliveryStatus, DisabledReason, Endpoint, EndpointStatus, EventType, NewMessage, Patience, Schedule,

@@ -2,6 +2,7 @@
 
 mod compose;
 mod file;
+mod links;
 mod smtp;
 mod templates;
 mod unsubscribe;
@@ -17,6 +18,7 @@ use crate::config::{MailTransport, Settings};
 use crate::domain::Refusal;
 
 pub(crate) use compose::Composer;
+pub(crate) use links::LinkComposer;
 pub(crate) use unsubscribe::Unsubscribe;
 
 /// An e-mail that did not get out. `reason` is made here of status codes and fixed words: what a mail

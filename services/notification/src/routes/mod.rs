@@ -1,21 +1,25 @@
 //! The HTTP API: parse, call, answer.
 
+mod links;
 mod list;
 mod preferences;
 mod unsubscribe;
 pub(crate) mod webhooks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use chrono::TimeDelta;
 use ferrocart_types::{SharedClock, SharedIds};
 use sqlx::PgPool;
 
-use crate::mail::Unsubscribe;
+use crate::domain::Locale;
+use crate::mail::{LinkComposer, Mailer, Unsubscribe};
 use crate::webhook::{AddressRules, Safe};
 use crate::workers::WorkHandle;
 
+pub(crate) use links::{__path_mail_link, MailLink};
 pub(crate) use list::{__path_list, NotificationBody, NotificationPage};
 pub(crate) use preferences::{
     __path_read_preferences, __path_write_preferences, NewPreferences, NewSwitch, PreferencesBody, SwitchBody,
@@ -36,12 +40,23 @@ pub(crate) struct State {
     pub(crate) endpoints_max: u32,
     /// How long the secret before a rotation signs as well.
     pub(crate) rotation: TimeDelta,
+    pub(crate) post: Arc<Post>,
+}
+
+/// The way out for links, which are mailed while their sender waits.
+pub(crate) struct Post {
+    pub(crate) links: LinkComposer,
+    pub(crate) mailer: Arc<dyn Mailer>,
+    /// Of customers who have chosen none.
+    pub(crate) locale: Locale,
+    pub(crate) timeout: Duration,
 }
 
 pub(crate) fn configure(config: &mut ServiceConfig) {
     const ENDPOINT: &str = "/v1/webhooks/endpoints/{endpoint_id}";
     let of_endpoint = |path: &str| web::resource(format!("{ENDPOINT}{path}"));
     config
+        .route("/internal/v1/links", web::post().to(links::mail_link))
         .route("/v1/notifications", web::get().to(list::list))
         .service(
             web::resource("/v1/notifications/preferences")

@@ -6,6 +6,7 @@ mod api;
 mod delivery;
 mod emails;
 mod endpoints;
+mod links;
 mod merchant;
 mod preferences;
 mod process;
