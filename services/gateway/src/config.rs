@@ -56,6 +56,28 @@ pub struct IdentitySettings {
     pub password_passes: u32,
     pub password_hash_concurrency: usize,
     pub password_hash_wait_ms: u64,
+    pub password_reset_url: String,
+    pub password_reset_seconds: u32,
+    pub password_resets_per_hour: u32,
+}
+
+impl IdentitySettings {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let page: Option<url::Url> = self.password_reset_url.parse().ok();
+        if !page.is_some_and(|page| matches!(page.scheme(), "http" | "https") && page.fragment().is_none()) {
+            return Err(ConfigError::rejected(
+                "password_reset_url",
+                "an http or https URL without a fragment is expected",
+            ));
+        }
+        if self.password_reset_seconds == 0 {
+            return Err(ConfigError::rejected(
+                "password_reset_seconds",
+                "must be at least 1",
+            ));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -143,6 +165,7 @@ impl Settings {
             return Err(ConfigError::rejected("sse_heartbeat_ms", "must be at least 1"));
         }
         self.upstreams.validate()?;
+        self.identity.validate()?;
         if self.flash_sales_refresh_ms == 0 {
             return Err(ConfigError::rejected(
                 "flash_sales_refresh_ms",

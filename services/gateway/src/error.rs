@@ -18,6 +18,9 @@ pub(crate) enum ServiceError {
     /// The same for an unknown, used, revoked and expired one.
     #[error("the refresh token is not valid")]
     InvalidRefreshToken,
+    /// The same for an unknown, used and expired one.
+    #[error("the link is not valid: it was used, or is too old")]
+    InvalidLink,
     #[error("the e-mail has an account already")]
     EmailTaken,
     #[error("there is no such user")]
@@ -62,6 +65,7 @@ impl ServiceError {
                 "INVALID_REFRESH_TOKEN",
                 self.to_string(),
             ),
+            Self::InvalidLink => Problem::bad_request("INVALID_LINK", self.to_string()),
             Self::EmailTaken => {
                 Problem::conflict("EMAIL_TAKEN", self.to_string()).field("email", "has an account already")
             }

@@ -13,6 +13,7 @@ mod routes;
 mod sse;
 mod startup;
 mod store;
+mod workers;
 
 pub use config::{IdentitySettings, Settings, UpstreamSettings};
 pub use edge::{Deprecation, Network, public_routes};

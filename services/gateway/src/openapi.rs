@@ -1,7 +1,7 @@
 use ferrocart_http_kit::BearerAuth;
 use utoipa::OpenApi;
 
-use crate::routes::{api_keys, auth, order_events, users};
+use crate::routes::{api_keys, auth, order_events, password_resets, users};
 
 /// The gateway's own part of the public document.
 #[derive(OpenApi)]
@@ -26,6 +26,8 @@ use crate::routes::{api_keys, auth, order_events, users};
         auth::refresh,
         auth::log_out,
         auth::guest,
+        password_resets::ask,
+        password_resets::confirm,
         auth::jwks,
         order_events::stream,
     ),

@@ -17,7 +17,7 @@ use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
-use crate::app::{self, AccessTokens, Accounts, ApiKeys, PasswordHasher, Sessions};
+use crate::app::{self, AccessTokens, Accounts, ApiKeys, PasswordHasher, PasswordResets, Sessions};
 use crate::config::Settings;
 use crate::docs::{self, Documents, Page, own_document, public_document};
 use crate::edge::{
@@ -27,6 +27,7 @@ use crate::limits::Limiter;
 use crate::openapi::ApiDoc;
 use crate::routes::order_events::Heartbeat;
 use crate::sse::{self, Feed};
+use crate::workers::LinkMailer;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -84,6 +85,7 @@ struct State {
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     sessions: web::Data<Sessions>,
+    resets: web::Data<PasswordResets>,
     keys: web::Data<ApiKeys>,
     tokens: web::Data<AccessTokens>,
     feed: web::Data<Feed>,
@@ -99,6 +101,7 @@ impl State {
             .app_data(self.edge.clone())
             .app_data(self.accounts.clone())
             .app_data(self.sessions.clone())
+            .app_data(self.resets.clone())
             .app_data(self.keys.clone())
             .app_data(self.tokens.clone())
             .app_data(self.feed.clone())
@@ -147,6 +150,7 @@ impl Application {
             clock: clock.clone(),
             ids: ids.clone(),
         };
+        let resets = PasswordResets::new(&accounts, &settings.identity);
         let sessions = Sessions::new(
             pool.clone(),
             hasher,
@@ -167,6 +171,7 @@ impl Application {
             edge: web::Data::new(edge),
             accounts: web::Data::new(accounts),
             sessions: web::Data::new(sessions),
+            resets: web::Data::new(resets),
             keys: web::Data::new(keys),
             tokens: web::Data::new(tokens),
             feed: web::Data::new(Feed::new(settings.sse_streams_per_user_max, streams.clone())),
@@ -234,6 +239,15 @@ impl Application {
                 let period = Duration::from_millis(settings.flash_sales_refresh_ms);
                 let sales = watch_sales(state.edge.flash_sales.clone(), doors, period, stop.clone());
                 tasks.spawn("flash-sales", sales);
+                let links = LinkMailer {
+                    pool: pool.clone(),
+                    clock: clock.clone(),
+                    asked: Arc::clone(&state.resets.asked),
+                    upstreams: state.edge.upstreams.clone(),
+                    tokens: state.edge.internal.clone(),
+                    page: settings.identity.password_reset_url.clone(),
+                };
+                tasks.spawn("mailed-links", links.run(stop.clone()));
                 tasks.spawn("old-sessions", app::sweep(pool, clock, stop.clone()));
                 tasks.spawn("end-streams", async move {
                     stopping.cancelled().await;

@@ -87,7 +87,9 @@ capabilities: { drop: [ALL] }
 - name: {{ upper . }}_URL
   value: http://{{ $full }}-{{ . }}:{{ (get $platform .).port }}
 {{- end }}
-{{- if eq .name "search" }}
+{{- if eq .name "gateway" }}
+- { name: PASSWORD_RESET_URL, value: {{ printf "%s/password-reset" (trimSuffix "/" .root.Values.mail.linkBase) | quote }} }
+{{- else if eq .name "search" }}
 {{- if eq .root.Values.search.engine "embedded" }}
 - { name: INDEX_DIR, value: /var/lib/ferrocart/search-index/index }
 {{- else }}

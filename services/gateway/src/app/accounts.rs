@@ -9,6 +9,7 @@ use super::hashing::PasswordHasher;
 use crate::config::IdentitySettings;
 use crate::domain::{Password, PersonName, User, UserRole, UserRoles};
 use crate::error::ServiceError;
+use crate::store::links;
 use crate::store::sessions::{self, Revoked};
 use crate::store::users::{self, Credentials, EmailOutcome};
 
@@ -178,6 +179,7 @@ impl Accounts {
                 }
                 if ends_sessions {
                     sessions::revoke_all(conn, after.id, Revoked::PasswordChanged, now).await?;
+                    links::use_up(conn, after.id, now).await?;
                 }
                 Ok(())
             })

@@ -4,6 +4,7 @@ mod accounts;
 mod api_keys;
 mod hashing;
 mod keys;
+mod password_resets;
 mod sessions;
 mod sweeper;
 
@@ -11,5 +12,6 @@ pub(crate) use accounts::{Accounts, ProfileChange};
 pub(crate) use api_keys::{ApiKeys, MachineToken, NewKey};
 pub(crate) use hashing::PasswordHasher;
 pub(crate) use keys::{AccessClaims, AccessTokens};
-pub(crate) use sessions::{IssuedTokens, Sessions};
+pub(crate) use password_resets::PasswordResets;
+pub(crate) use sessions::{IssuedTokens, Sessions, new_link_token};
 pub(crate) use sweeper::sweep;

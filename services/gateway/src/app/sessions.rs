@@ -17,6 +17,7 @@ use crate::store::users;
 
 /// So that a token found in a log or a repository is recognized as one of ours.
 const REFRESH_PREFIX: &str = "frt_";
+const LINK_PREFIX: &str = "prt_";
 
 /// The answer to a login, a refresh and the begin of a guest session.
 #[derive(Debug)]
@@ -223,9 +224,18 @@ fn guest_subject(session: Session) -> Subject {
 }
 
 fn new_refresh_token() -> Result<(String, TokenHash), ServiceError> {
+    new_token(REFRESH_PREFIX)
+}
+
+/// For a link that is mailed.
+pub(crate) fn new_link_token() -> Result<(String, TokenHash), ServiceError> {
+    new_token(LINK_PREFIX)
+}
+
+fn new_token(prefix: &str) -> Result<(String, TokenHash), ServiceError> {
     let mut random = [0; 32];
     fill(&mut random)?;
-    let token = format!("{REFRESH_PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+    let token = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random));
     let hash = hash_of(&token);
     Ok((token, hash))
 }

@@ -48,6 +48,11 @@ impl InternalTokens {
         Ok(token)
     }
 
+    /// For calls of the gateway's own.
+    pub(crate) fn service_token(&self, service: Service) -> Result<String, Problem> {
+        self.issuer.service_token(service.name())
+    }
+
     /// For the one call that brings a guest session along.
     pub(crate) fn token_with_guest(
         &self,

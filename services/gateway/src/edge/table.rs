@@ -118,6 +118,8 @@ pub(crate) enum Own {
     Refresh,
     LogOut,
     Guest,
+    AskPasswordReset,
+    ConfirmPasswordReset,
     Jwks,
     OrderEvents,
     OpenApi,
@@ -267,6 +269,8 @@ pub(crate) static RULES: &[Rule] = &[
     auth("/v1/auth/refresh", Own::Refresh),
     auth("/v1/auth/logout", Own::LogOut),
     auth("/v1/auth/guest", Own::Guest),
+    auth("/v1/auth/password-reset", Own::AskPasswordReset),
+    auth("/v1/auth/password-reset/confirm", Own::ConfirmPasswordReset),
     own(Verb::Get, "/.well-known/jwks.json", Own::Jwks, Anyone),
     own(Verb::Get, "/openapi.json", Own::OpenApi, Anyone),
     own(Verb::Get, "/v1/openapi.json", Own::OpenApi, Anyone),
@@ -491,6 +495,8 @@ mod tests {
                 "/v1/auth/refresh",
                 "/v1/auth/logout",
                 "/v1/auth/guest",
+                "/v1/auth/password-reset",
+                "/v1/auth/password-reset/confirm",
                 "/v1/payments/webhook",
                 "/v1/notifications/unsubscribe"
             ]

@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use anyhow::Context;
 use bytes::Bytes;
 use ferrocart_http_kit::{Problem, TIMEOUT_HEADER, time_left};
-use reqwest::header::HeaderMap;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -166,6 +166,28 @@ impl Upstreams {
                 }),
             };
         }
+    }
+
+    /// A call of the gateway's own, with JSON; answers how it ended.
+    pub(crate) async fn post_own(
+        &self,
+        service: Service,
+        path: &str,
+        token: &str,
+        body: Bytes,
+    ) -> anyhow::Result<reqwest::StatusCode> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}"))?);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let outgoing = Outgoing {
+            service,
+            method: Method::POST,
+            path_and_query: path,
+            headers,
+            body: OutgoingBody::Whole(body),
+            pace: Pace::Checkout,
+        };
+        Ok(self.send(outgoing).await?.response.status())
     }
 
     /// What is asked of a service for the gateway's own purposes: without an identity, and without taking a

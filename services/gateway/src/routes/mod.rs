@@ -5,4 +5,5 @@ pub(crate) mod auth;
 pub(crate) mod documents;
 pub(crate) mod oauth;
 pub(crate) mod order_events;
+pub(crate) mod password_resets;
 pub(crate) mod users;

@@ -203,7 +203,7 @@ pub(crate) async fn purge(
     Ok(done.rows_affected())
 }
 
-fn expect_one(operation: &'static str, actual: u64) -> Result<(), StoreError> {
+pub(super) fn expect_one(operation: &'static str, actual: u64) -> Result<(), StoreError> {
     if actual == 1 {
         return Ok(());
     }

@@ -9,6 +9,7 @@ mod forwarding;
 mod identity;
 mod limits;
 mod order_events;
+mod password_resets;
 mod roles;
 mod tokens;
 mod upstream;

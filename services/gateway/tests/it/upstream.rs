@@ -25,6 +25,8 @@ struct Inner {
     orders: Mutex<HashMap<String, Value>>,
     /// The SKUs of live sales.
     sales: Mutex<Vec<uuid::Uuid>>,
+    /// What was to be mailed.
+    mails: Mutex<Vec<Value>>,
     /// How requests fail, those for health apart.
     fault: Mutex<Option<Fault>>,
     /// Requests for an order wait for a permit when this is there.
@@ -56,6 +58,7 @@ impl Upstream {
                 hits: AtomicUsize::new(0),
                 orders: Mutex::default(),
                 sales: Mutex::default(),
+                mails: Mutex::default(),
                 fault: Mutex::default(),
                 hold: Mutex::default(),
             }),
@@ -67,6 +70,7 @@ impl Upstream {
                 .app_data(state.clone())
                 .route("/openapi.json", web::get().to(openapi))
                 .route("/v1/flash-sales", web::get().to(flash_sales))
+                .route("/internal/v1/links", web::post().to(mail_link))
                 .route("/v1/orders/{id}", web::get().to(order))
                 .route("/v1/products:import", web::post().to(import))
                 .default_service(web::to(echo))
@@ -96,6 +100,10 @@ impl Upstream {
 
     pub(crate) fn set_sales(&self, skus: &[uuid::Uuid]) {
         *self.inner.sales.lock().unwrap() = skus.to_vec();
+    }
+
+    pub(crate) fn mails(&self) -> Vec<Value> {
+        self.inner.mails.lock().unwrap().clone()
     }
 
     pub(crate) fn set_order(&self, id: uuid::Uuid, order: Value) {
@@ -152,6 +160,25 @@ async fn flash_sales(upstream: web::Data<Upstream>) -> HttpResponse {
         .map(|sku| json!({"sku_id": sku, "state": "LIVE"}))
         .collect();
     HttpResponse::Ok().json(json!({ "items": items }))
+}
+
+async fn mail_link(
+    request: HttpRequest,
+    body: web::Json<Value>,
+    upstream: web::Data<Upstream>,
+) -> Result<HttpResponse, Problem> {
+    upstream.inner.hits.fetch_add(1, Ordering::SeqCst);
+    if *upstream.inner.fault.lock().unwrap() == Some(Fault::Unable) {
+        return Err(Problem::unavailable("the mail server", Duration::from_secs(1)));
+    }
+    let token = request.headers().get("authorization").unwrap().to_str().unwrap();
+    let token = token.strip_prefix("Bearer ").unwrap();
+    let mut verifiers = upstream.inner.verifiers.iter();
+    let (_, verifier) = verifiers.find(|(service, _)| *service == "notification").unwrap();
+    let caller = verifier.verify(token)?;
+    assert!(matches!(&*caller, Caller::Service(_)), "{caller:?}");
+    upstream.inner.mails.lock().unwrap().push(body.into_inner());
+    Ok(HttpResponse::NoContent().finish())
 }
 
 async fn order(

@@ -1,0 +1,5 @@
+//! What runs beside the server.
+
+mod mailed_links;
+
+pub(crate) use mailed_links::LinkMailer;
