@@ -57,6 +57,11 @@ fn change_problem(error: &ChangeError) -> Problem {
             "this cart is being checked out; it is free again when the order is confirmed or cancelled",
         )
         .retry_after(Duration::from_secs(1)),
+        ChangeError::KeyReused => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "IDEMPOTENCY_KEY_REUSED",
+            error.to_string(),
+        ),
         ChangeError::NoLine => {
             Problem::not_found("CART_ITEM_NOT_FOUND", error.to_string()).field("sku_id", "is not in the cart")
         }

@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::consumers::OrderEvents;
 use crate::openapi::Document;
 use crate::routes::{self, State};
-use crate::store::CartStore;
+use crate::store::{CartStore, Durability};
 
 const NAME: &str = "cart";
 
@@ -137,9 +137,10 @@ fn neighbours(settings: &Settings, issuer: &TokenIssuer) -> anyhow::Result<(Cata
 }
 
 fn readiness(redis: Redis) -> Readiness {
+    let durability = Durability::new(redis);
     let check = move || {
-        let redis = redis.clone();
-        async move { redis.ping().await }
+        let durability = durability.clone();
+        async move { durability.check().await }
     };
     Readiness::new(vec![Check::new("redis", check)])
 }

@@ -1,5 +1,5 @@
-use actix_web::{HttpResponse, web};
-use ferrocart_http_kit::{Caller, Json, ProblemBody, parse_id};
+use actix_web::{FromRequest as _, HttpRequest, HttpResponse, web};
+use ferrocart_http_kit::{Caller, IdempotencyKey, Json, ProblemBody, parse_id};
 use ferrocart_types::{Quantity, SkuId};
 use garde::Validate;
 use serde::Deserialize;
@@ -18,21 +18,39 @@ pub(crate) struct AddRequest {
 }
 
 /// Put units of a SKU into your cart, on top of those that are there.
+///
+/// With an `Idempotency-Key` a request that is sent again within a day adds nothing and is answered with the
+/// cart as it stands, and `Idempotent-Replayed: true`.
 #[utoipa::path(post, path = "/v1/cart/items", tag = "cart", security(("bearer" = [])), request_body = AddRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters; the same one with a retry")),
     responses((status = 200, body = CartBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
         (status = 404, description = "PRODUCT_NOT_FOUND", body = ProblemBody),
         (status = 409, description = "PRODUCT_UNAVAILABLE, CART_FULL, CART_CHECKED_OUT", body = ProblemBody),
+        (status = 422, description = "IDEMPOTENCY_KEY_REUSED", body = ProblemBody),
         (status = 503, body = ProblemBody)))]
 pub(crate) async fn add(
     caller: Caller,
+    request: HttpRequest,
     body: Json<AddRequest>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, CartError> {
     let cart = own_cart(&caller)?;
     let AddRequest { sku_id, quantity } = body.value;
+    let key = if request.headers().contains_key("idempotency-key") {
+        Some(IdempotencyKey::extract(&request).await?.0)
+    } else {
+        None
+    };
     let snapshot = state.catalog.look_up(sku_id).await?;
-    let cart = state.store.add(cart, sku_id, quantity, &snapshot).await?;
-    Ok(HttpResponse::Ok().json(state.body(cart)?))
+    let added = state
+        .store
+        .add(cart, sku_id, quantity, &snapshot, key.as_deref())
+        .await?;
+    let mut response = HttpResponse::Ok();
+    if added.replayed {
+        response.insert_header(("idempotent-replayed", "true"));
+    }
+    Ok(response.json(state.body(added.cart)?))
 }
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]

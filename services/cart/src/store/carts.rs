@@ -20,6 +20,8 @@ static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua
 pub(crate) enum ChangeError {
     #[error("the cart is being checked out")]
     CheckedOut,
+    #[error("this Idempotency-Key came with another SKU or quantity before")]
+    KeyReused,
     #[error("the SKU is not in the cart")]
     NoLine,
     #[error("a cart holds at most {0} different SKUs")]
@@ -32,6 +34,27 @@ pub(crate) enum ChangeError {
     Corrupt(#[from] CorruptCart),
     #[error("a script answered `{0}`")]
     Unexpected(String),
+}
+
+/// How long a retry of an addition is known as one.
+const KEYS_TTL_SECONDS: u32 = 24 * 60 * 60;
+
+/// A cart after an addition.
+#[derive(Debug)]
+pub(crate) struct Added {
+    pub(crate) cart: Cart,
+    /// The same was asked for under the same key before; nothing was added now.
+    pub(crate) replayed: bool,
+}
+
+/// What is done to a line, or to all of them.
+struct Change<'a> {
+    action: &'static str,
+    sku: Option<SkuId>,
+    quantity: Option<Quantity>,
+    snapshot: Option<&'a Snapshot>,
+    /// An addition with this key is made once.
+    key: Option<&'a str>,
 }
 
 /// A merge delivers what others have packed, and then its own.
@@ -88,9 +111,24 @@ impl CartStore {
         sku: SkuId,
         quantity: Quantity,
         snapshot: &Snapshot,
-    ) -> Result<Cart, ChangeError> {
-        self.change(id, "add", Some(sku), Some(quantity), Some(snapshot))
-            .await
+        key: Option<&str>,
+    ) -> Result<Added, ChangeError> {
+        let change = Change {
+            action: "add",
+            sku: Some(sku),
+            quantity: Some(quantity),
+            snapshot: Some(snapshot),
+            key,
+        };
+        let mut answer = self.change(id, &change).await?;
+        let replayed = answer.first().is_some_and(|outcome| outcome == "REPLAYED");
+        if let Some(outcome) = answer.first_mut().filter(|_| replayed) {
+            "OK".clone_into(outcome);
+        }
+        Ok(Added {
+            cart: self.answered(id, answer)?,
+            replayed,
+        })
     }
 
     /// Sets the quantity of a line that is there, and its snapshot anew.
@@ -101,16 +139,38 @@ impl CartStore {
         quantity: Quantity,
         snapshot: &Snapshot,
     ) -> Result<Cart, ChangeError> {
-        self.change(id, "set", Some(sku), Some(quantity), Some(snapshot))
-            .await
+        let change = Change {
+            action: "set",
+            sku: Some(sku),
+            quantity: Some(quantity),
+            snapshot: Some(snapshot),
+            key: None,
+        };
+        self.answered(id, self.change(id, &change).await?)
     }
 
     pub(crate) async fn remove(&self, id: CartId, sku: SkuId) -> Result<Cart, ChangeError> {
-        self.change(id, "remove", Some(sku), None, None).await
+        self.take_out(id, "remove", Some(sku)).await
     }
 
     pub(crate) async fn clear(&self, id: CartId) -> Result<Cart, ChangeError> {
-        self.change(id, "clear", None, None, None).await
+        self.take_out(id, "clear", None).await
+    }
+
+    async fn take_out(
+        &self,
+        id: CartId,
+        action: &'static str,
+        sku: Option<SkuId>,
+    ) -> Result<Cart, ChangeError> {
+        let change = Change {
+            action,
+            sku,
+            quantity: None,
+            snapshot: None,
+            key: None,
+        };
+        self.answered(id, self.change(id, &change).await?)
     }
 
     /// Gives these lines today's snapshots, unless somebody changed them meanwhile.
@@ -248,31 +308,28 @@ impl CartStore {
         self.settle(id, "cancelled", order).await
     }
 
-    async fn change(
-        &self,
-        id: CartId,
-        action: &'static str,
-        sku: Option<SkuId>,
-        quantity: Option<Quantity>,
-        snapshot: Option<&Snapshot>,
-    ) -> Result<Cart, ChangeError> {
+    async fn change(&self, id: CartId, change: &Change<'_>) -> Result<Vec<String>, ChangeError> {
         let mut invocation = CHANGE.prepare_invoke();
+        invocation.key(key(id));
+        if let Some(idempotency_key) = change.key {
+            invocation.key(format!("{}:added:{idempotency_key}", key(id)));
+        }
         invocation
-            .key(key(id))
             .arg(self.ttl(id))
             .arg(self.limits.lines_max)
             .arg(self.limits.quantity_max)
-            .arg(action)
-            .arg(sku.map(|sku| sku.to_string()).unwrap_or_default())
-            .arg(quantity.map_or(0, Quantity::get))
-            .arg(snapshot.map(json).unwrap_or_default());
+            .arg(change.action)
+            .arg(change.sku.map(|sku| sku.to_string()).unwrap_or_default())
+            .arg(change.quantity.map_or(0, Quantity::get))
+            .arg(change.snapshot.map(json).unwrap_or_default())
+            .arg(KEYS_TTL_SECONDS);
         let answer = self
             .redis
             .call("cart.change", |mut connection| async move {
                 invocation.invoke_async(&mut connection).await
             })
             .await?;
-        self.answered(id, answer)
+        Ok(answer)
     }
 
     async fn settle(&self, id: CartId, action: &'static str, order: OrderId) -> Result<Cart, ChangeError> {
@@ -298,6 +355,7 @@ impl CartStore {
         match outcome.as_str() {
             "OK" => {}
             "CHECKED_OUT" => return Err(ChangeError::CheckedOut),
+            "KEY_REUSED" => return Err(ChangeError::KeyReused),
             "NO_LINE" => return Err(ChangeError::NoLine),
             "TOO_MANY_LINES" => return Err(ChangeError::TooManyLines(self.limits.lines_max)),
             "TOO_MANY_UNITS" => return Err(ChangeError::TooManyUnits(self.limits.quantity_max)),

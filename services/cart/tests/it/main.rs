@@ -411,6 +411,53 @@ async fn words_that_come_twice_or_late_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_addition_that_is_sent_again_adds_once() {
+    let shop = Shop::open().await;
+    let (_, api) = shop.user();
+    let shoe = shop.sku(100);
+    let add = |quantity: i64, key: &'static str| {
+        let (api, body) = (api.clone(), line(&shoe, quantity));
+        async move {
+            api.send(
+                reqwest::Method::POST,
+                "/v1/cart/items",
+                Some(&body),
+                &[("idempotency-key", key)],
+            )
+            .await
+        }
+    };
+    // Two at a time, as a client does that gave up waiting too early.
+    let (one, other) = tokio::join!(add(2, "a"), add(2, "a"));
+    let replays = [&one, &other]
+        .into_iter()
+        .filter(|answer| answer.headers.contains_key("idempotent-replayed"))
+        .count();
+    assert_eq!(replays, 1);
+    assert_eq!(one.expect(200).json["items"][0]["quantity"], 2);
+    assert_eq!(other.expect(200).json["items"][0]["quantity"], 2);
+    assert_eq!(add(2, "b").await.expect(200).json["items"][0]["quantity"], 4);
+    add(3, "b").await.expect_problem(422, "IDEMPOTENCY_KEY_REUSED");
+    add(1, "not visible")
+        .await
+        .expect_problem(400, "IDEMPOTENCY_KEY_INVALID");
+    // Another's key is another key; what was refused may be tried again.
+    let (_, stranger) = shop.user();
+    stranger
+        .send(
+            reqwest::Method::POST,
+            "/v1/cart/items",
+            Some(&line(&shoe, 1)),
+            &[("idempotency-key", "a")],
+        )
+        .await
+        .expect(200);
+    add(20, "c").await.expect_problem(400, "INVALID_QUANTITY");
+    api.delete("/v1/cart").await.expect(200);
+    assert_eq!(add(20, "c").await.expect(200).json["items"][0]["quantity"], 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_redis_or_catalog_the_answer_is_503_in_time() {
     let shop = Shop::open_with(|settings| settings.catalog_url = "http://127.0.0.1:1".to_owned()).await;
     let (_, api) = shop.user();

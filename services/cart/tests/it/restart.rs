@@ -47,3 +47,14 @@ async fn a_redis_that_is_killed_loses_no_acknowledged_line() {
         acknowledged = kept;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_forgets_makes_no_cart_service_ready() {
+    let redis = RedisServer::start().await;
+    let shop = Shop::open_with(|settings| settings.redis = redis.settings(1_000)).await;
+    let ready = shop.api.get("/health/ready").await;
+    assert_eq!(ready.status.as_u16(), 503, "{}", ready.text);
+    let redis = RedisServer::start_durable().await;
+    let shop = Shop::open_with(|settings| settings.redis = redis.settings(1_000)).await;
+    shop.api.get("/health/ready").await.expect(200);
+}
