@@ -100,9 +100,11 @@ fn parse_stat(pid: i32, line: &str) -> Option<Entry> {
     // The second field is the program's name in parentheses, and may itself contain spaces and parentheses.
     let (_, rest) = line.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
+    // Of a process that is killed the first thread may end before the others, which hold its ports and files still.
+    let threads: u32 = fields.get(17)?.parse().ok()?;
     Some(Entry {
         pid,
-        zombie: matches!(*fields.first()?, "Z" | "X"),
+        zombie: matches!(*fields.first()?, "Z" | "X") && threads <= 1,
         parent: fields.get(1)?.parse().ok()?,
         started: (*fields.get(19)?).to_owned(),
     })
@@ -149,6 +151,18 @@ mod tests {
             (entry.parent, entry.zombie, entry.started.as_str()),
             (1, false, "4711")
         );
+    }
+
+    #[test]
+    fn a_process_is_gone_with_its_last_thread() {
+        let entry = |threads: u32| {
+            let filler: Vec<String> = (5..=19).map(|field| field.to_string()).collect();
+            let line = format!("17 (a) Z 1 {} {threads} 0 4711 23", filler.join(" "));
+            parse_stat(17, &line).unwrap()
+        };
+        assert!(entry(1).zombie && entry(0).zombie);
+        assert!(!entry(2).zombie);
+        assert_eq!(entry(2).started, "4711");
     }
 
     #[test]
