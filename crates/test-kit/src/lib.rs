@@ -23,4 +23,4 @@ pub use events::EventLog;
 pub use keys::{SERVICES, TestKeys};
 pub use postgres::PostgresServer;
 pub use redis::{RedisCluster, RedisServer};
-pub use wait::eventually;
+pub use wait::{eventually, eventually_within};

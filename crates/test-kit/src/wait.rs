@@ -5,7 +5,16 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks again and again until the answer is `Some`; panics after 20 s, naming what was waited for.
-pub async fn eventually<T, F, Fut>(what: &str, mut ask: F) -> T
+pub async fn eventually<T, F, Fut>(what: &str, ask: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Option<T>>,
+{
+    eventually_within(DEADLINE, what, ask).await
+}
+
+/// The same for what takes longer by its nature.
+pub async fn eventually_within<T, F, Fut>(deadline: Duration, what: &str, mut ask: F) -> T
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Option<T>>,
@@ -16,8 +25,8 @@ where
             return value;
         }
         assert!(
-            started.elapsed() < DEADLINE,
-            "waited {DEADLINE:?} in vain: {what}"
+            started.elapsed() < deadline,
+            "waited {deadline:?} in vain: {what}"
         );
         tokio::time::sleep(PAUSE).await;
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ferrocart_stack::{Service, Stack};
-use ferrocart_test_kit::eventually;
+use ferrocart_test_kit::{eventually, eventually_within};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -194,19 +194,12 @@ impl Pair {
     }
 
     async fn wait_ready(&self, which: usize) {
-        let started = Instant::now();
         let url = format!("http://127.0.0.1:{}/health/ready", self.ports[which]);
-        while !reqwest::get(&url)
-            .await
-            .is_ok_and(|answer| answer.status().is_success())
-        {
-            assert!(
-                started.elapsed() < PATIENCE,
-                "{} does not get ready",
-                self.service
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually_within(PATIENCE, &format!("{} is ready", self.service), || async {
+            let answer = reqwest::get(&url).await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
     }
 
     /// As a rollout does: taken out, asked to end, and another one in its place.
@@ -237,22 +230,15 @@ impl Pair {
             return;
         }
         let url = format!("http://127.0.0.1:{}/metrics", self.ports[which]);
-        let started = Instant::now();
-        loop {
-            let metrics = match reqwest::get(&url).await {
-                Ok(answer) => answer.text().await.unwrap_or_default(),
-                Err(_) => String::new(),
-            };
-            if metrics.lines().any(counts_a_request) {
-                return;
-            }
-            assert!(
-                started.elapsed() < PATIENCE,
-                "nobody asks {} at {url}",
-                self.service
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually_within(
+            PATIENCE,
+            &format!("{} is asked at {url}", self.service),
+            || async {
+                let metrics = reqwest::get(&url).await.ok()?.text().await.ok()?;
+                metrics.lines().any(counts_a_request).then_some(())
+            },
+        )
+        .await;
     }
 }
 

@@ -1,12 +1,12 @@
 use actix_web::{HttpResponse, web};
-use ferrocart_http_kit::{Json, Problem, ProblemBody};
+use ferrocart_http_kit::{Json, ProblemBody};
 use ferrocart_types::Email;
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::users::password;
 use crate::app::PasswordResets;
-use crate::domain::Password;
 use crate::error::ServiceError;
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -63,8 +63,7 @@ pub(crate) async fn confirm(
     body: Json<NewPassword>,
 ) -> Result<HttpResponse, ServiceError> {
     let body = body.value;
-    let password =
-        Password::parse(&body.password).map_err(|error| Problem::invalid_field("password", error))?;
+    let password = password(&body.password)?;
     let resets = resets.into_inner();
     // A client that hangs up must not leave its link half used.
     let work = async move { resets.confirm(&body.token, &password).await };

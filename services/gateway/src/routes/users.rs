@@ -94,7 +94,7 @@ pub(super) fn name(text: &str) -> Result<PersonName, Problem> {
     PersonName::parse(text).map_err(|error| Problem::invalid_field("name", error))
 }
 
-fn password(text: &str) -> Result<Password, Problem> {
+pub(super) fn password(text: &str) -> Result<Password, Problem> {
     Password::parse(text).map_err(|error| Problem::invalid_field("password", error))
 }
 
