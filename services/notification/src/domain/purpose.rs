@@ -8,6 +8,10 @@ use super::Locale;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Purpose {
     PasswordReset,
+    /// To the address that the account is to have.
+    EmailChange,
+    /// To the address that the account had.
+    EmailRestore,
 }
 
 impl Purpose {
@@ -15,6 +19,8 @@ impl Purpose {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::PasswordReset => "password_reset",
+            Self::EmailChange => "email_change",
+            Self::EmailRestore => "email_restore",
         }
     }
 
@@ -22,6 +28,10 @@ impl Purpose {
         match (self, locale) {
             (Self::PasswordReset, Locale::En) => "A new password for your Ferrocart account",
             (Self::PasswordReset, Locale::De) => "Ein neues Passwort für dein Konto bei Ferrocart",
+            (Self::EmailChange, Locale::En) => "Your new e-mail address at Ferrocart",
+            (Self::EmailChange, Locale::De) => "Deine neue E-Mail-Adresse bei Ferrocart",
+            (Self::EmailRestore, Locale::En) => "Your Ferrocart account has another e-mail address",
+            (Self::EmailRestore, Locale::De) => "Dein Konto bei Ferrocart hat eine andere E-Mail-Adresse",
         }
     }
 }

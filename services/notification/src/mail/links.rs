@@ -17,11 +17,19 @@ macro_rules! template {
     };
 }
 
-const SOURCES: [(&str, &str); 4] = [
+const SOURCES: [(&str, &str); 12] = [
     template!("en/password_reset.txt.j2"),
     template!("en/password_reset.html.j2"),
     template!("de/password_reset.txt.j2"),
     template!("de/password_reset.html.j2"),
+    template!("en/email_change.txt.j2"),
+    template!("en/email_change.html.j2"),
+    template!("de/email_change.txt.j2"),
+    template!("de/email_change.html.j2"),
+    template!("en/email_restore.txt.j2"),
+    template!("en/email_restore.html.j2"),
+    template!("de/email_restore.txt.j2"),
+    template!("de/email_restore.html.j2"),
 ];
 
 #[derive(Debug)]

@@ -82,3 +82,36 @@ async fn a_link_that_cannot_be_mailed_now_is_the_gateways_to_try_again() {
         .await
         .expect_problem(503, "DEPENDENCY_UNAVAILABLE");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_addresses_of_a_change_are_written_to() {
+    let office = Office::open().await;
+    let gateway = office
+        .api
+        .with_token(office.env.keys.service_token("gateway", "notification"));
+    let (ada_id, ada) = office.env.keys.new_user("notification", &[Role::Customer]);
+    let mut number = 0x10;
+    for locale in ["en", "de"] {
+        office
+            .api
+            .with_token(&ada)
+            .put("/v1/notifications/preferences", json!({"locale": locale}))
+            .await
+            .expect(200);
+        for (purpose, minutes, life) in [("email_change", 60, "60 "), ("email_restore", 4_320, "72 ")] {
+            number += 1;
+            let id = format!("01a1f0c4-0000-7000-8000-0000000000{number:x}");
+            let mut wish = wish(ada_id.as_uuid(), &id);
+            wish["purpose"] = json!(purpose);
+            wish["minutes"] = json!(minutes);
+            gateway.post(PATH, wish).await.expect(204);
+            let raw = std::fs::read(office.mail_dir().join(format!("{id}.eml"))).unwrap();
+            let email = Email::parse(&raw);
+            assert_eq!(email.header("content-language"), locale);
+            for body in [email.text(), email.html()] {
+                assert!(body.contains(life), "{purpose}: {body}");
+            }
+            assert!(email.text().contains(LINK), "{}", email.text());
+        }
+    }
+}
