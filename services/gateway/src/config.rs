@@ -59,22 +59,36 @@ pub struct IdentitySettings {
     pub password_reset_url: String,
     pub password_reset_seconds: u32,
     pub password_resets_per_hour: u32,
+    pub email_change_url: String,
+    pub email_change_seconds: u32,
+    pub email_restore_seconds: u32,
+    pub email_changes_per_hour: u32,
 }
 
 impl IdentitySettings {
     fn validate(&self) -> Result<(), ConfigError> {
-        let page: Option<url::Url> = self.password_reset_url.parse().ok();
-        if !page.is_some_and(|page| matches!(page.scheme(), "http" | "https") && page.fragment().is_none()) {
-            return Err(ConfigError::rejected(
-                "password_reset_url",
-                "an http or https URL without a fragment is expected",
-            ));
+        for (key, page) in [
+            ("password_reset_url", &self.password_reset_url),
+            ("email_change_url", &self.email_change_url),
+        ] {
+            let page: Option<url::Url> = page.parse().ok();
+            if !page
+                .is_some_and(|page| matches!(page.scheme(), "http" | "https") && page.fragment().is_none())
+            {
+                return Err(ConfigError::rejected(
+                    key,
+                    "an http or https URL without a fragment is expected",
+                ));
+            }
         }
-        if self.password_reset_seconds == 0 {
-            return Err(ConfigError::rejected(
-                "password_reset_seconds",
-                "must be at least 1",
-            ));
+        for (key, seconds) in [
+            ("password_reset_seconds", self.password_reset_seconds),
+            ("email_change_seconds", self.email_change_seconds),
+            ("email_restore_seconds", self.email_restore_seconds),
+        ] {
+            if seconds == 0 {
+                return Err(ConfigError::rejected(key, "must be at least 1"));
+            }
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ pub(crate) enum ServiceError {
     /// The same for an unknown, used and expired one.
     #[error("the link is not valid: it was used, or is too old")]
     InvalidLink,
+    #[error("so many changes of the e-mail address were asked for that no more are taken in this hour")]
+    TooManyLinks,
     #[error("the e-mail has an account already")]
     EmailTaken,
     #[error("there is no such user")]
@@ -66,6 +68,10 @@ impl ServiceError {
                 self.to_string(),
             ),
             Self::InvalidLink => Problem::bad_request("INVALID_LINK", self.to_string()),
+            Self::TooManyLinks => {
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", self.to_string())
+                    .retry_after(Duration::from_hours(1))
+            }
             Self::EmailTaken => {
                 Problem::conflict("EMAIL_TAKEN", self.to_string()).field("email", "has an account already")
             }

@@ -1,7 +1,7 @@
 use ferrocart_http_kit::BearerAuth;
 use utoipa::OpenApi;
 
-use crate::routes::{api_keys, auth, order_events, password_resets, users};
+use crate::routes::{api_keys, auth, email_changes, order_events, password_resets, users};
 
 /// The gateway's own part of the public document.
 #[derive(OpenApi)]
@@ -28,6 +28,7 @@ use crate::routes::{api_keys, auth, order_events, password_resets, users};
         auth::guest,
         password_resets::ask,
         password_resets::confirm,
+        email_changes::confirm,
         auth::jwks,
         order_events::stream,
     ),

@@ -17,8 +17,10 @@ use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
-use crate::app::{self, AccessTokens, Accounts, ApiKeys, PasswordHasher, PasswordResets, Sessions};
-use crate::config::Settings;
+use crate::app::{
+    self, AccessTokens, Accounts, ApiKeys, EmailChanges, PasswordHasher, PasswordResets, Sessions,
+};
+use crate::config::{IdentitySettings, Settings};
 use crate::docs::{self, Documents, Page, own_document, public_document};
 use crate::edge::{
     Edge, EdgeSettings, FlashSales, InternalTokens, UpstreamHealth, Upstreams, mount, probe, watch_sales,
@@ -27,7 +29,7 @@ use crate::limits::Limiter;
 use crate::openapi::ApiDoc;
 use crate::routes::order_events::Heartbeat;
 use crate::sse::{self, Feed};
-use crate::workers::LinkMailer;
+use crate::workers::{LinkMailer, Pages};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -83,11 +85,7 @@ pub struct Application {
 #[derive(Clone)]
 struct State {
     edge: web::Data<Edge>,
-    accounts: web::Data<Accounts>,
-    sessions: web::Data<Sessions>,
-    resets: web::Data<PasswordResets>,
-    keys: web::Data<ApiKeys>,
-    tokens: web::Data<AccessTokens>,
+    identity: Identity,
     feed: web::Data<Feed>,
     heartbeat: web::Data<Heartbeat>,
     documents: web::Data<Documents>,
@@ -99,17 +97,71 @@ impl State {
     fn configure(&self, config: &mut ServiceConfig) {
         config
             .app_data(self.edge.clone())
-            .app_data(self.accounts.clone())
-            .app_data(self.sessions.clone())
-            .app_data(self.resets.clone())
-            .app_data(self.keys.clone())
-            .app_data(self.tokens.clone())
             .app_data(self.feed.clone())
             .app_data(self.heartbeat.clone())
             .app_data(self.documents.clone())
             .app_data(self.page.clone())
             .app_data(self.health.clone());
+        self.identity.configure(config);
         mount(config);
+    }
+}
+
+/// Accounts, and all by which their owners are known.
+#[derive(Clone)]
+struct Identity {
+    accounts: web::Data<Accounts>,
+    sessions: web::Data<Sessions>,
+    resets: web::Data<PasswordResets>,
+    email_changes: web::Data<EmailChanges>,
+    keys: web::Data<ApiKeys>,
+    tokens: web::Data<AccessTokens>,
+}
+
+impl Identity {
+    async fn build(
+        settings: &IdentitySettings,
+        pool: &PgPool,
+        tokens: AccessTokens,
+        (clock, ids): (SharedClock, SharedIds),
+    ) -> anyhow::Result<Self> {
+        let hasher = PasswordHasher::new(settings)?;
+        let means = (clock.clone(), ids.clone());
+        let email_changes = EmailChanges::new(pool.clone(), hasher.clone(), means.clone(), settings);
+        let accounts = Accounts {
+            pool: pool.clone(),
+            hasher: hasher.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            email_changes: email_changes.clone(),
+        };
+        accounts.bootstrap(settings).await?;
+        let keys = ApiKeys {
+            pool: pool.clone(),
+            tokens: tokens.clone(),
+            clock,
+            ids,
+        };
+        let resets = PasswordResets::new(&accounts, settings);
+        let sessions = Sessions::new(pool.clone(), hasher, tokens.clone(), means, settings);
+        Ok(Self {
+            accounts: web::Data::new(accounts),
+            sessions: web::Data::new(sessions),
+            resets: web::Data::new(resets),
+            email_changes: web::Data::new(email_changes),
+            keys: web::Data::new(keys),
+            tokens: web::Data::new(tokens),
+        })
+    }
+
+    fn configure(&self, config: &mut ServiceConfig) {
+        config
+            .app_data(self.accounts.clone())
+            .app_data(self.sessions.clone())
+            .app_data(self.resets.clone())
+            .app_data(self.email_changes.clone())
+            .app_data(self.keys.clone())
+            .app_data(self.tokens.clone());
     }
 }
 
@@ -136,30 +188,10 @@ impl Application {
         let redis = Redis::new(&settings.redis).context("redis_url")?;
         let tokens = AccessTokens::load(&settings.identity, clock.clone())?;
         let issuer = TokenIssuer::load(Gateway::NAME, &settings.auth, clock.clone())?;
-        let hasher = PasswordHasher::new(&settings.identity)?;
-        let accounts = Accounts {
-            pool: pool.clone(),
-            hasher: hasher.clone(),
-            clock: clock.clone(),
-            ids: ids.clone(),
-        };
-        accounts.bootstrap(&settings.identity).await?;
-        let keys = ApiKeys {
-            pool: pool.clone(),
-            tokens: tokens.clone(),
-            clock: clock.clone(),
-            ids: ids.clone(),
-        };
-        let resets = PasswordResets::new(&accounts, &settings.identity);
-        let sessions = Sessions::new(
-            pool.clone(),
-            hasher,
-            tokens.clone(),
-            (clock.clone(), ids),
-            &settings.identity,
-        );
+        let means = (clock.clone(), ids);
+        let identity = Identity::build(&settings.identity, &pool, tokens.clone(), means).await?;
         let edge = Edge {
-            tokens: tokens.clone(),
+            tokens,
             internal: InternalTokens::new(issuer),
             upstreams: Upstreams::new(&settings.upstreams)?,
             limiter: Limiter::new(redis),
@@ -169,11 +201,7 @@ impl Application {
         let own_document = own_document()?;
         let state = State {
             edge: web::Data::new(edge),
-            accounts: web::Data::new(accounts),
-            sessions: web::Data::new(sessions),
-            resets: web::Data::new(resets),
-            keys: web::Data::new(keys),
-            tokens: web::Data::new(tokens),
+            identity,
             feed: web::Data::new(Feed::new(settings.sse_streams_per_user_max, streams.clone())),
             heartbeat: web::Data::new(Heartbeat(Duration::from_millis(settings.sse_heartbeat_ms))),
             documents: web::Data::new(Documents::new(own_document, settings.deprecations.clone())),
@@ -242,10 +270,13 @@ impl Application {
                 let links = LinkMailer {
                     pool: pool.clone(),
                     clock: clock.clone(),
-                    asked: Arc::clone(&state.resets.asked),
+                    asked: Arc::clone(&state.identity.email_changes.asked),
                     upstreams: state.edge.upstreams.clone(),
                     tokens: state.edge.internal.clone(),
-                    page: settings.identity.password_reset_url.clone(),
+                    pages: Pages {
+                        password_reset: settings.identity.password_reset_url.clone(),
+                        email_change: settings.identity.email_change_url.clone(),
+                    },
                 };
                 tasks.spawn("mailed-links", links.run(stop.clone()));
                 tasks.spawn("old-sessions", app::sweep(pool, clock, stop.clone()));

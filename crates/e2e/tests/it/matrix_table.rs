@@ -97,6 +97,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("POST", "/v1/auth/guest", G, N, "222222222"),
     row("POST", "/v1/auth/password-reset", G, N, "+++++++++"),
     row("POST", "/v1/auth/password-reset/confirm", G, N, "+++++++++"),
+    row("POST", "/v1/auth/email-change/confirm", G, N, "+++++++++"),
     row("GET", "/.well-known/jwks.json", G, N, "222222222"),
     row("GET", "/openapi.json", G, N, "222222222"),
     row("GET", "/docs", G, N, "222222222"),

@@ -89,6 +89,7 @@ capabilities: { drop: [ALL] }
 {{- end }}
 {{- if eq .name "gateway" }}
 - { name: PASSWORD_RESET_URL, value: {{ printf "%s/password-reset" (trimSuffix "/" .root.Values.mail.linkBase) | quote }} }
+- { name: EMAIL_CHANGE_URL, value: {{ printf "%s/email-change" (trimSuffix "/" .root.Values.mail.linkBase) | quote }} }
 {{- else if eq .name "search" }}
 {{- if eq .root.Values.search.engine "embedded" }}
 - { name: INDEX_DIR, value: /var/lib/ferrocart/search-index/index }

@@ -2,14 +2,15 @@ use anyhow::Context;
 use ferrocart_config::ExposeSecret;
 use ferrocart_http_kit::Problem;
 use ferrocart_pg_kit::{StoreResultExt, run_tx};
-use ferrocart_types::{Email, SharedClock, SharedIds, UserId};
+use ferrocart_types::{Email, SharedClock, SharedIds, Timestamp, UserId};
 use sqlx::PgPool;
 
+use super::email_changes::{Asker, EmailChanges};
 use super::hashing::PasswordHasher;
 use crate::config::IdentitySettings;
 use crate::domain::{Password, PersonName, User, UserRole, UserRoles};
 use crate::error::ServiceError;
-use crate::store::links;
+use crate::store::links::{self, NewLink};
 use crate::store::sessions::{self, Revoked};
 use crate::store::users::{self, Credentials, EmailOutcome};
 
@@ -20,6 +21,7 @@ pub(crate) struct Accounts {
     pub(crate) hasher: PasswordHasher,
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
+    pub(crate) email_changes: EmailChanges,
 }
 
 /// What is to change of a profile.
@@ -62,11 +64,22 @@ impl Accounts {
             created_at: now,
             updated_at: now,
         };
-        let mut conn = self.pool.acquire().await.op("register")?;
-        match users::insert(&mut conn, &user, &hash).await? {
-            EmailOutcome::Written => Ok(user),
-            EmailOutcome::Taken => Err(ServiceError::EmailTaken),
-        }
+        let written = user.clone();
+        run_tx(&self.pool, "register", move |conn| {
+            let (user, hash) = (written.clone(), hash.clone());
+            Box::pin(async move {
+                links::lock_address(conn, &user.email).await?;
+                if links::is_kept_for_another(conn, &user.email, None, now).await? {
+                    return Err(ServiceError::EmailTaken);
+                }
+                match users::insert(conn, &user, &hash).await? {
+                    EmailOutcome::Written => Ok(()),
+                    EmailOutcome::Taken => Err(ServiceError::EmailTaken),
+                }
+            })
+        })
+        .await?;
+        Ok(user)
     }
 
     /// Makes the first administrator, if the settings name one who does not exist.
@@ -97,33 +110,56 @@ impl Accounts {
         Ok(self.credentials(user_id).await?.user)
     }
 
-    /// `by_owner` is false when an administrator changes somebody else's profile.
+    /// Of an owner's change, all but the e-mail address is done at once: that one waits for the link that is mailed there,
+    /// and is answered beside the profile. `owner` is `None` when an administrator changes somebody else's profile.
     pub(crate) async fn change_profile(
         &self,
         user_id: UserId,
         change: ProfileChange,
-        by_owner: bool,
-    ) -> Result<User, ServiceError> {
+        owner: Option<Asker>,
+    ) -> Result<(User, Option<Email>), ServiceError> {
         let before = self.credentials(user_id).await?;
-        let email_changes = change
-            .email
-            .as_ref()
-            .is_some_and(|email| *email != before.user.email);
-        if by_owner && (email_changes || change.password.is_some()) {
+        let new_email = change.email.filter(|email| *email != before.user.email);
+        if owner.is_some() && (new_email.is_some() || change.password.is_some()) {
             self.prove(&before, change.current_password.as_deref()).await?;
         }
         let mut after = before.user.clone();
         if let Some(name) = change.name {
             after.name = name;
         }
-        if let Some(email) = change.email {
-            after.email = email;
-        }
+        let pending = match (new_email, owner) {
+            (Some(email), Some(asker)) => {
+                self.refuse_taken(&email, user_id).await?;
+                Some(self.email_changes.link_to(email, asker))
+            }
+            (Some(email), None) => {
+                after.email = email;
+                None
+            }
+            (None, _) => None,
+        };
         let new_hash = match &change.password {
             Some(password) => Some(self.hasher.hash(password).await?),
             None => None,
         };
-        self.write(before, after, new_hash).await
+        let pending_email = pending.as_ref().map(|link| link.email.clone());
+        let user = self.write(before, after, new_hash, pending).await?;
+        if pending_email.is_some() {
+            self.email_changes.asked.notify_one();
+        }
+        Ok((user, pending_email))
+    }
+
+    /// Tells no more than registering does.
+    async fn refuse_taken(&self, email: &Email, user_id: UserId) -> Result<(), ServiceError> {
+        let mut conn = self.pool.acquire().await.op("look for an address")?;
+        let now = self.clock.now();
+        if users::find_by_email(&mut conn, email).await?.is_some()
+            || links::is_kept_for_another(&mut conn, email, Some(user_id), now).await?
+        {
+            return Err(ServiceError::EmailTaken);
+        }
+        Ok(())
     }
 
     pub(crate) async fn set_roles(&self, user_id: UserId, roles: UserRoles) -> Result<User, ServiceError> {
@@ -133,7 +169,7 @@ impl Accounts {
             ..before.user.clone()
         };
         tracing::info!(user.id = %user_id, roles = ?after.roles.names(), "the roles of a user were set");
-        self.write(before, after, None).await
+        self.write(before, after, None, None).await
     }
 
     async fn prove(&self, credentials: &Credentials, password: Option<&str>) -> Result<(), ServiceError> {
@@ -162,15 +198,18 @@ impl Accounts {
         before: Credentials,
         mut after: User,
         new_hash: Option<String>,
+        pending: Option<NewLink>,
     ) -> Result<User, ServiceError> {
         let now = self.clock.now();
         after.updated_at = now;
         after.version = before.user.version + 1;
         let ends_sessions = new_hash.is_some();
+        let limit = self.email_changes.limit();
         let hash = new_hash.unwrap_or(before.password_hash);
         let written = after.clone();
         run_tx(&self.pool, "change_user", move |conn| {
             let (before, after, hash) = (before.user.clone(), after.clone(), hash.clone());
+            let pending = pending.clone();
             Box::pin(async move {
                 match users::update(conn, &before, &after, &hash).await? {
                     None => return Err(ServiceError::ConcurrentChange),
@@ -181,7 +220,15 @@ impl Accounts {
                     sessions::revoke_all(conn, after.id, Revoked::PasswordChanged, now).await?;
                     links::use_up(conn, after.id, now).await?;
                 }
-                Ok(())
+                if after.email != before.email {
+                    // An administrator's word goes before that of whoever reads a former address.
+                    links::use_up(conn, after.id, now).await?;
+                    links::use_up_restoring(conn, after.id, Timestamp::UNIX_EPOCH, now).await?;
+                }
+                match pending {
+                    Some(link) if !links::ask(conn, &link, limit).await? => Err(ServiceError::TooManyLinks),
+                    _ => Ok(()),
+                }
             })
         })
         .await?;

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api_keys;
+mod email_changes;
 mod hashing;
 mod keys;
 mod password_resets;
@@ -10,6 +11,7 @@ mod sweeper;
 
 pub(crate) use accounts::{Accounts, ProfileChange};
 pub(crate) use api_keys::{ApiKeys, MachineToken, NewKey};
+pub(crate) use email_changes::{Asker, EmailChanges};
 pub(crate) use hashing::PasswordHasher;
 pub(crate) use keys::{AccessClaims, AccessTokens};
 pub(crate) use password_resets::PasswordResets;

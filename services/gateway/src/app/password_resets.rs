@@ -10,9 +10,9 @@ use super::accounts::Accounts;
 use super::hashing::PasswordHasher;
 use super::sessions::hash_of;
 use crate::config::IdentitySettings;
-use crate::domain::Password;
+use crate::domain::{LinkPurpose, Password};
 use crate::error::ServiceError;
-use crate::store::links::{self, AddressLimit};
+use crate::store::links::{self, LinkLimit, NewLink};
 use crate::store::sessions::{self, Revoked, TokenHash};
 use crate::store::users::{self, EmailOutcome};
 
@@ -41,7 +41,7 @@ impl PasswordResets {
             ids: accounts.ids.clone(),
             life: TimeDelta::seconds(settings.password_reset_seconds.into()),
             per_hour: settings.password_resets_per_hour.into(),
-            asked: Arc::default(),
+            asked: Arc::clone(&accounts.email_changes.asked),
         }
     }
 
@@ -49,14 +49,22 @@ impl PasswordResets {
     /// that mails the link, so that neither answer nor time tell.
     pub(crate) async fn ask(&self, email: &Email) -> Result<(), ServiceError> {
         let now = self.clock.now();
-        let limit = AddressLimit {
+        let limit = LinkLimit {
             count: self.per_hour,
             since: now - LIMITED_IN,
         };
-        let (link_id, life) = (self.ids.next(), (now, now + self.life));
+        let link = NewLink {
+            link_id: self.ids.next(),
+            purpose: LinkPurpose::PasswordReset,
+            email: email.clone(),
+            user_id: None,
+            session_id: None,
+            asked_at: now,
+            expires_at: now + self.life,
+        };
         let is_new = run_tx(&self.pool, "ask_for_link", move |conn| {
-            let email = email.clone();
-            Box::pin(async move { links::ask(conn, link_id, &email, life, limit).await })
+            let link = link.clone();
+            Box::pin(async move { links::ask(conn, &link, limit).await })
         })
         .await?;
         let result = if is_new { "asked" } else { "limited" };

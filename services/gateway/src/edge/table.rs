@@ -120,6 +120,7 @@ pub(crate) enum Own {
     Guest,
     AskPasswordReset,
     ConfirmPasswordReset,
+    ConfirmEmailChange,
     Jwks,
     OrderEvents,
     OpenApi,
@@ -271,6 +272,7 @@ pub(crate) static RULES: &[Rule] = &[
     auth("/v1/auth/guest", Own::Guest),
     auth("/v1/auth/password-reset", Own::AskPasswordReset),
     auth("/v1/auth/password-reset/confirm", Own::ConfirmPasswordReset),
+    auth("/v1/auth/email-change/confirm", Own::ConfirmEmailChange),
     own(Verb::Get, "/.well-known/jwks.json", Own::Jwks, Anyone),
     own(Verb::Get, "/openapi.json", Own::OpenApi, Anyone),
     own(Verb::Get, "/v1/openapi.json", Own::OpenApi, Anyone),
@@ -497,6 +499,7 @@ mod tests {
                 "/v1/auth/guest",
                 "/v1/auth/password-reset",
                 "/v1/auth/password-reset/confirm",
+                "/v1/auth/email-change/confirm",
                 "/v1/payments/webhook",
                 "/v1/notifications/unsubscribe"
             ]

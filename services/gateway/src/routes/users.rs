@@ -5,7 +5,7 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::app::{AccessClaims, Accounts, ProfileChange, Sessions};
+use crate::app::{AccessClaims, Accounts, Asker, ProfileChange, Sessions};
 use crate::domain::{Password, PersonName, User, UserRole, UserRoles};
 use crate::edge::Admitted;
 use crate::error::ServiceError;
@@ -35,7 +35,7 @@ pub(crate) struct PutProfile {
     email: Email,
     #[schema(min_length = 1, max_length = 100, example = "Ada Lovelace")]
     name: String,
-    /// Needed when the e-mail changes.
+    /// Needed when the e-mail is another one.
     #[schema(format = "password")]
     current_password: Option<String>,
 }
@@ -67,6 +67,9 @@ pub(crate) struct PutRoles {
 pub(crate) struct UserAnswer {
     user_id: UserId,
     email: Email,
+    /// After a change of the address: the one that the account has as soon as the link is followed that was mailed there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_email: Option<Email>,
     name: String,
     roles: Vec<UserRole>,
     version: i64,
@@ -81,6 +84,7 @@ impl From<User> for UserAnswer {
         Self {
             user_id: user.id,
             email: user.email,
+            pending_email: None,
             name: user.name.as_str().to_owned(),
             roles: user.roles.as_slice().to_vec(),
             version: user.version,
@@ -163,6 +167,9 @@ pub(crate) async fn get(
 }
 
 /// Replace a profile
+///
+/// Another e-mail address is the account's once the link is followed that is mailed there; until then it is the answer's
+/// `pending_email`.
 #[utoipa::path(put, path = "/v1/users/{user_id}", tag = "users", params(("user_id" = UserId, Path)), request_body = PutProfile, responses(
     (status = 200, description = "the profile as it is now", body = UserAnswer),
     (status = 403, description = "FORBIDDEN: another user's", body = ProblemBody, content_type = "application/problem+json"),
@@ -175,7 +182,7 @@ pub(crate) async fn put(
     path: web::Path<String>,
     body: Json<PutProfile>,
 ) -> Result<HttpResponse, ServiceError> {
-    let (user_id, is_own) = own_or_admin(&admitted, &path)?;
+    let whose = own_or_admin(&admitted, &path)?;
     let body = body.value;
     let change = ProfileChange {
         name: Some(name(&body.name)?),
@@ -183,10 +190,13 @@ pub(crate) async fn put(
         password: None,
         current_password: body.current_password,
     };
-    change_profile(accounts, user_id, change, is_own).await
+    change_profile(accounts, &admitted, whose, change).await
 }
 
 /// Change parts of a profile
+///
+/// Another e-mail address is the account's once the link is followed that is mailed there; until then it is the answer's
+/// `pending_email`.
 #[utoipa::path(patch, path = "/v1/users/{user_id}", tag = "users", params(("user_id" = UserId, Path)), request_body = PatchProfile, responses(
     (status = 200, description = "the profile as it is now", body = UserAnswer),
     (status = 403, description = "FORBIDDEN: another user's", body = ProblemBody, content_type = "application/problem+json"),
@@ -199,7 +209,7 @@ pub(crate) async fn patch(
     path: web::Path<String>,
     body: Json<PatchProfile>,
 ) -> Result<HttpResponse, ServiceError> {
-    let (user_id, is_own) = own_or_admin(&admitted, &path)?;
+    let whose = own_or_admin(&admitted, &path)?;
     let body = body.value;
     let change = ProfileChange {
         name: body.name.as_deref().map(name).transpose()?,
@@ -207,19 +217,26 @@ pub(crate) async fn patch(
         password: body.password.as_deref().map(password).transpose()?,
         current_password: body.current_password,
     };
-    change_profile(accounts, user_id, change, is_own).await
+    change_profile(accounts, &admitted, whose, change).await
 }
 
 async fn change_profile(
     accounts: web::Data<Accounts>,
-    user_id: UserId,
+    admitted: &Admitted,
+    (user_id, is_own): (UserId, bool),
     change: ProfileChange,
-    is_own: bool,
 ) -> Result<HttpResponse, ServiceError> {
+    let owner = admitted.claims().filter(|_| is_own).map(|claims| Asker {
+        user_id,
+        session_id: claims.sid,
+    });
     let accounts = accounts.into_inner();
-    let work = async move { accounts.change_profile(user_id, change, is_own).await };
-    let user = ferrocart_http_kit::detached("change_profile", work).await?;
-    Ok(HttpResponse::Ok().json(UserAnswer::from(user)))
+    let work = async move { accounts.change_profile(user_id, change, owner).await };
+    let (user, pending_email) = ferrocart_http_kit::detached("change_profile", work).await?;
+    Ok(HttpResponse::Ok().json(UserAnswer {
+        pending_email,
+        ..UserAnswer::from(user)
+    }))
 }
 
 /// Set the roles of an account

@@ -16,6 +16,8 @@ pub(crate) enum Revoked {
     Reuse,
     PasswordChanged,
     LogoutEverywhere,
+    EmailChanged,
+    EmailRestored,
 }
 
 impl Revoked {
@@ -25,6 +27,8 @@ impl Revoked {
             Self::Reuse => "REUSE",
             Self::PasswordChanged => "PASSWORD_CHANGED",
             Self::LogoutEverywhere => "LOGOUT_EVERYWHERE",
+            Self::EmailChanged => "EMAIL_CHANGED",
+            Self::EmailRestored => "EMAIL_RESTORED",
         }
     }
 }
@@ -173,12 +177,25 @@ pub(crate) async fn revoke_all(
     why: Revoked,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
+    revoke_others(conn, user_id, None, why, now).await
+}
+
+/// Ends all logins of a user but one; answers how many there were.
+pub(crate) async fn revoke_others(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    kept: Option<Uuid>,
+    why: Revoked,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let done = sqlx::query(
-        "UPDATE sessions SET revoked_at = $2, revoked_for = $3 WHERE user_id = $1 AND revoked_at IS NULL",
+        "UPDATE sessions SET revoked_at = $2, revoked_for = $3
+         WHERE user_id = $1 AND revoked_at IS NULL AND session_id IS DISTINCT FROM $4",
     )
     .bind(user_id.as_uuid())
     .bind(now)
     .bind(why.as_str())
+    .bind(kept)
     .execute(conn)
     .await
     .op("revoke sessions")?;

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::new_link_token;
+use crate::domain::LinkPurpose;
 use crate::edge::{InternalTokens, Service, Upstreams};
 use crate::store::links::{self, Due};
 use crate::store::users;
@@ -20,6 +21,22 @@ const BATCH_MAX: i64 = 16;
 /// When a link that could not be mailed comes up again; longer than one try may take.
 const AGAIN_AFTER: TimeDelta = TimeDelta::seconds(30);
 
+/// The shop's pages to which links lead.
+pub(crate) struct Pages {
+    /// Takes the new password.
+    pub(crate) password_reset: String,
+    pub(crate) email_change: String,
+}
+
+impl Pages {
+    fn of(&self, purpose: LinkPurpose) -> &str {
+        match purpose {
+            LinkPurpose::PasswordReset => &self.password_reset,
+            LinkPurpose::EmailChange | LinkPurpose::EmailRestore => &self.email_change,
+        }
+    }
+}
+
 /// Mails the links that were asked for. Every instance runs one; a lease keeps them from mailing the same one.
 pub(crate) struct LinkMailer {
     pub(crate) pool: PgPool,
@@ -27,8 +44,7 @@ pub(crate) struct LinkMailer {
     pub(crate) asked: Arc<Notify>,
     pub(crate) upstreams: Upstreams,
     pub(crate) tokens: InternalTokens,
-    /// The shop's page that takes the new password.
-    pub(crate) page: String,
+    pub(crate) pages: Pages,
 }
 
 impl LinkMailer {
@@ -75,7 +91,10 @@ impl LinkMailer {
     async fn mail(&self, due: Due) -> anyhow::Result<()> {
         let mut conn = self.pool.acquire().await?;
         let left = due.expires_at - self.clock.now();
-        let found = users::find_by_email(&mut conn, &due.email).await?;
+        let found = match due.user_id {
+            Some(user_id) => users::find(&mut conn, user_id).await?,
+            None => users::find_by_email(&mut conn, &due.email).await?,
+        };
         let Some(user) = found.map(|found| found.user).filter(|_| left > TimeDelta::zero()) else {
             return Ok(links::settle(&mut conn, due.link_id).await?);
         };
@@ -87,10 +106,10 @@ impl LinkMailer {
             "message_id": due.link_id,
             "customer_id": user.id,
             "email": due.email,
-            "purpose": "password_reset",
+            "purpose": due.purpose.mail(),
             // After the `#`, which browsers send to no server: it stands in no access log and in no Referer.
-            "link": format!("{}#token={token}", self.page),
-            "minutes": left.num_minutes().max(1),
+            "link": format!("{}#token={token}", self.pages.of(due.purpose)),
+            "minutes": (left + TimeDelta::seconds(59)).num_minutes(),
         });
         let authorization = self.tokens.service_token(Service::Notification)?;
         let status = self
@@ -109,10 +128,11 @@ impl LinkMailer {
         );
         let mut conn = self.pool.acquire().await?;
         links::settle(&mut conn, due.link_id).await?;
+        let purpose = due.purpose.as_str();
         if status.is_success() {
-            tracing::info!(link.id = %due.link_id, user.id = %user.id, "a link to set a new password was mailed");
+            tracing::info!(link.id = %due.link_id, user.id = %user.id, link.purpose = purpose, "a link was mailed");
         } else {
-            tracing::warn!(link.id = %due.link_id, user.id = %user.id, %status, "a link cannot be mailed");
+            tracing::warn!(link.id = %due.link_id, user.id = %user.id, link.purpose = purpose, %status, "a link cannot be mailed");
         }
         Ok(())
     }

@@ -2,4 +2,4 @@
 
 mod mailed_links;
 
-pub(crate) use mailed_links::LinkMailer;
+pub(crate) use mailed_links::{LinkMailer, Pages};

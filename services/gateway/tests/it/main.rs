@@ -5,6 +5,7 @@
 mod api_keys;
 mod balancing;
 mod docs;
+mod email_changes;
 mod forwarding;
 mod identity;
 mod limits;

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::upstream::Fault;
-use crate::world::{PASSWORD, World, access, fresh, refresh};
+use crate::world::{PASSWORD, World, access, fresh, link_token, refresh};
 
 const ASK: &str = "/v1/auth/password-reset";
 const CONFIRM: &str = "/v1/auth/password-reset/confirm";
@@ -17,20 +17,14 @@ async fn ask(world: &World, email: &str) {
     assert_eq!(answer.text, "");
 }
 
-/// The mails to an address, once there are so many.
-async fn mails(world: &World, email: &str, count: usize) -> Vec<Value> {
-    eventually(&format!("{count} mails"), || async {
-        let mut mails = world.upstream.mails();
-        mails.retain(|mail| mail["email"] == email);
-        (mails.len() == count).then_some(mails)
-    })
-    .await
-}
-
 fn body(mail: &Value, password: &str) -> Value {
-    let (page, token) = mail["link"].as_str().unwrap().split_once("#token=").unwrap();
-    assert_eq!(page, "http://localhost:3000/password-reset");
-    json!({"token": token, "password": password})
+    assert_eq!(mail["purpose"], "password_reset");
+    let link = mail["link"].as_str().unwrap();
+    assert!(
+        link.starts_with("http://localhost:3000/password-reset#token="),
+        "{link}"
+    );
+    json!({"token": link_token(mail), "password": password})
 }
 
 #[tokio::test]
@@ -42,7 +36,7 @@ async fn a_forgotten_password_is_set_anew_once_and_all_logins_end() {
     let others = world.log_in(&other, PASSWORD).await;
     // Two spellings of one address are one account.
     ask(&world, &email.to_uppercase()).await;
-    let mail = mails(&world, &email, 1).await.remove(0);
+    let mail = world.mails(&email, 1).await.remove(0);
     assert_eq!(mail["customer_id"], user_id.as_str());
     assert_eq!(mail["minutes"], 30);
     let wish = body(&mail, NEW);
@@ -80,16 +74,16 @@ async fn asking_tells_nothing_and_writes_only_to_accounts_and_not_too_often() {
     let nobody = format!("{}@example.com", fresh().simple());
     ask(&world, &nobody).await;
     futures::future::join_all((0..8).map(|_| ask(&world, &email))).await;
-    mails(&world, &email, 3).await;
+    world.mails(&email, 3).await;
     let (_, last) = world.register().await;
     ask(&world, &last).await;
-    mails(&world, &last, 1).await;
+    world.mails(&last, 1).await;
     let written = world.upstream.mails();
     assert_eq!(written.len(), 4, "{written:?}");
     // In the next hour again.
     world.clock.advance(TimeDelta::minutes(61));
     ask(&world, &email).await;
-    mails(&world, &email, 4).await;
+    world.mails(&email, 4).await;
     world
         .api
         .post(ASK, json!({"email": "no address"}))
@@ -102,7 +96,7 @@ async fn links_end_with_time_with_another_one_s_use_and_with_what_they_stood_for
     let world = World::new().await;
     let wish = async |email: &str, count: usize| {
         ask(&world, email).await;
-        let mails = mails(&world, email, count).await;
+        let mails = world.mails(email, count).await;
         body(mails.last().unwrap(), NEW)
     };
     let refused = async |wish: &Value, why: &str| {
@@ -130,6 +124,15 @@ async fn links_end_with_time_with_another_one_s_use_and_with_what_they_stood_for
         .send(Method::PATCH, &path, Some(&change), &[])
         .await
         .expect(200);
+    let mail = world.mails(&format!("new-{moved}"), 1).await.remove(0);
+    world
+        .api
+        .post(
+            "/v1/auth/email-change/confirm",
+            json!({"token": link_token(&mail)}),
+        )
+        .await
+        .expect(204);
     refused(&link, "the account has another address").await;
 
     let (changed_id, changed) = world.register().await;
@@ -155,7 +158,7 @@ async fn of_two_uses_at_once_one_sets_the_password() {
     let world = World::new().await;
     let (_, email) = world.register().await;
     ask(&world, &email).await;
-    let mail = mails(&world, &email, 1).await.remove(0);
+    let mail = world.mails(&email, 1).await.remove(0);
     let uses = (0..4).map(|number| body(&mail, &format!("password number {number}")));
     let uses: Vec<Value> = uses.collect();
     let answers = futures::future::join_all(uses.iter().map(|wish| world.api.post(CONFIRM, wish))).await;
@@ -177,6 +180,6 @@ async fn a_link_waits_for_a_mail_service_that_is_away() {
     .await;
     world.upstream.set_fault(None);
     world.clock.advance(TimeDelta::seconds(31));
-    let mail = mails(&world, &email, 1).await.remove(0);
+    let mail = world.mails(&email, 1).await.remove(0);
     world.api.post(CONFIRM, body(&mail, NEW)).await.expect(204);
 }

@@ -33,6 +33,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("POST", "/v1/auth/guest", ANYONE),
     ("POST", "/v1/auth/password-reset", ANYONE),
     ("POST", "/v1/auth/password-reset/confirm", ANYONE),
+    ("POST", "/v1/auth/email-change/confirm", ANYONE),
     ("GET", "/.well-known/jwks.json", ANYONE),
     ("GET", "/openapi.json", ANYONE),
     ("GET", "/v1/openapi.json", ANYONE),

@@ -4,7 +4,7 @@ use ferrocart_config::SecretString;
 use ferrocart_gateway::{Application, Gateway, Limit, Settings};
 use ferrocart_http_kit::ServiceMain;
 use ferrocart_kafka_kit::KafkaSettings;
-use ferrocart_test_kit::{Api, TestEnv, TestKeys};
+use ferrocart_test_kit::{Api, TestEnv, TestKeys, eventually};
 use ferrocart_types::{Clock, MockClock, SystemClock, SystemIds};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -114,6 +114,16 @@ impl World {
         self.api.with_token(access(&tokens))
     }
 
+    /// The mails to an address, once there are so many.
+    pub(crate) async fn mails(&self, email: &str, count: usize) -> Vec<Value> {
+        eventually(&format!("{count} mails"), || async {
+            let mut mails = self.upstream.mails();
+            mails.retain(|mail| mail["email"] == email);
+            (mails.len() == count).then_some(mails)
+        })
+        .await
+    }
+
     pub(crate) async fn guest(&self) -> Value {
         self.api.post("/v1/auth/guest", json!({})).await.expect(200).json
     }
@@ -124,6 +134,12 @@ pub(crate) fn access(tokens: &Value) -> String {
         .as_str()
         .expect("an access token")
         .to_owned()
+}
+
+/// Of the link in a mail.
+pub(crate) fn link_token(mail: &Value) -> &str {
+    let (_, token) = mail["link"].as_str().unwrap().split_once("#token=").unwrap();
+    token
 }
 
 pub(crate) fn refresh(tokens: &Value) -> String {
