@@ -7,12 +7,13 @@ use crate::Extent;
 use crate::report::Report;
 use crate::world::{Answer, PASSWORD, With, World, call, client, fresh};
 
-/// How often each kind of login is timed.
-const TIMED: usize = 25;
+/// How often each kind of login is timed; below the tries that an account has at once.
+const TIMED: usize = 15;
 
 pub(crate) async fn run(world: &World, extent: Extent, report: &mut Report) -> Result<()> {
     enumeration(world, extent, report).await?;
     brute_force(world, report).await?;
+    distributed_guesses(world, report).await?;
     refresh_reuse(world, report).await
 }
 
@@ -96,18 +97,70 @@ async fn brute_force(world: &World, report: &mut Report) -> Result<()> {
     report.note(format!(
         "of {tries} guesses at a password from one address {limited} were turned away at once"
     ));
-    let (owner, _) = log_in(world, [12, 2], &world.victim.email, PASSWORD).await?;
+    Ok(())
+}
+
+/// Who guesses from many addresses is held off by the account's own limit, and learns nothing by it; the owner gets in
+/// from where they were before, and with a device that they had.
+async fn distributed_guesses(world: &World, report: &mut Report) -> Result<()> {
+    let (mut limited, mut told) = (0, Vec::new());
+    let nobody = format!("{}@planted.example", fresh());
+    for whose in [&world.victim.email, &nobody] {
+        for n in 1..=60_u8 {
+            let (answer, _) = log_in(world, [13, n], whose, &format!("guess number {n}")).await?;
+            limited += usize::from(answer.status == 429);
+            if n == 60 {
+                told.push(answer);
+            }
+        }
+    }
     report.check(
-        "the owner gets in while somebody guesses",
-        owner.status == 200,
-        owner.said(),
+        "60 guesses from 60 addresses, at an account and at none",
+        limited >= 60,
+        format!("{limited} of 120 limited"),
     );
+    let same = told.windows(2).all(|pair| {
+        pair[0].status == pair[1].status
+            && ["code", "detail"]
+                .iter()
+                .all(|member| pair[0].json[member] == pair[1].json[member])
+    });
+    report.check(
+        "the limit of guesses says who has an account",
+        same,
+        format!("{told:?}"),
+    );
+    let right = json!({ "email": world.victim.email, "password": PASSWORD });
+    let mut with_device = right.clone();
+    with_device["refresh_token"] = json!(world.victim.refresh_token);
+    let elsewhere = client([12, 2])?;
+    for (what, http, body) in [
+        ("where they were before", &world.http, right),
+        ("elsewhere with their device", &elsewhere, with_device),
+    ] {
+        let body = body.to_string();
+        let with = With {
+            body: Some(body.as_bytes()),
+            ..With::default()
+        };
+        let owner = call(http, &world.gateway, ("POST", "/v1/auth/token"), with).await?;
+        report.check(
+            &format!("the owner gets in while many guess: {what}"),
+            owner.status == 200,
+            owner.said(),
+        );
+    }
     Ok(())
 }
 
 /// A refresh token that comes twice ends the session for both.
 async fn refresh_reuse(world: &World, report: &mut Report) -> Result<()> {
-    let (login, _) = log_in(world, [12, 3], &world.victim.email, PASSWORD).await?;
+    let body = json!({ "email": world.victim.email, "password": PASSWORD }).to_string();
+    let with = With {
+        body: Some(body.as_bytes()),
+        ..With::default()
+    };
+    let login = call(&world.http, &world.gateway, ("POST", "/v1/auth/token"), with).await?;
     let first = login.json["refresh_token"]
         .as_str()
         .unwrap_or_default()

@@ -56,6 +56,8 @@ pub struct IdentitySettings {
     pub password_passes: u32,
     pub password_hash_concurrency: usize,
     pub password_hash_wait_ms: u64,
+    pub password_tries_burst: u32,
+    pub password_try_seconds: u32,
     pub password_reset_url: String,
     pub password_reset_seconds: u32,
     pub password_resets_per_hour: u32,
@@ -82,6 +84,8 @@ impl IdentitySettings {
             }
         }
         for (key, seconds) in [
+            ("password_tries_burst", self.password_tries_burst),
+            ("password_try_seconds", self.password_try_seconds),
             ("password_reset_seconds", self.password_reset_seconds),
             ("email_change_seconds", self.email_change_seconds),
             ("email_restore_seconds", self.email_restore_seconds),

@@ -39,6 +39,9 @@ pub(crate) enum ServiceError {
     RoleNotYours,
     #[error("the user was changed by another request at the same time")]
     ConcurrentChange,
+    /// The same whether there is such an account or not.
+    #[error("too many wrong passwords for this e-mail address: wait, or log in from where you did before")]
+    TooManyTries(Duration),
     #[error("too many passwords are being checked right now")]
     Busy,
     #[error("hashing a password: {0}")]
@@ -68,6 +71,10 @@ impl ServiceError {
                 self.to_string(),
             ),
             Self::InvalidLink => Problem::bad_request("INVALID_LINK", self.to_string()),
+            Self::TooManyTries(wait) => {
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", self.to_string())
+                    .retry_after(*wait)
+            }
             Self::TooManyLinks => {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", self.to_string())
                     .retry_after(Duration::from_hours(1))

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
 use crate::app::{
-    self, AccessTokens, Accounts, ApiKeys, EmailChanges, PasswordHasher, PasswordResets, Sessions,
+    self, AccessTokens, Accounts, ApiKeys, EmailChanges, PasswordHasher, PasswordResets, PasswordTries,
+    Sessions,
 };
 use crate::config::{IdentitySettings, Settings};
 use crate::docs::{self, Documents, Page, own_document, public_document};
@@ -123,8 +124,10 @@ impl Identity {
         settings: &IdentitySettings,
         pool: &PgPool,
         tokens: AccessTokens,
+        limiter: Arc<Limiter>,
         (clock, ids): (SharedClock, SharedIds),
     ) -> anyhow::Result<Self> {
+        let tries = PasswordTries::new(limiter, settings);
         let hasher = PasswordHasher::new(settings)?;
         let means = (clock.clone(), ids.clone());
         let email_changes = EmailChanges::new(pool.clone(), hasher.clone(), means.clone(), settings);
@@ -134,6 +137,7 @@ impl Identity {
             clock: clock.clone(),
             ids: ids.clone(),
             email_changes: email_changes.clone(),
+            tries: tries.clone(),
         };
         accounts.bootstrap(settings).await?;
         let keys = ApiKeys {
@@ -143,7 +147,7 @@ impl Identity {
             ids,
         };
         let resets = PasswordResets::new(&accounts, settings);
-        let sessions = Sessions::new(pool.clone(), hasher, tokens.clone(), means, settings);
+        let sessions = Sessions::new(pool.clone(), (hasher, tries), tokens.clone(), means, settings);
         Ok(Self {
             accounts: web::Data::new(accounts),
             sessions: web::Data::new(sessions),
@@ -189,12 +193,20 @@ impl Application {
         let tokens = AccessTokens::load(&settings.identity, clock.clone())?;
         let issuer = TokenIssuer::load(Gateway::NAME, &settings.auth, clock.clone())?;
         let means = (clock.clone(), ids);
-        let identity = Identity::build(&settings.identity, &pool, tokens.clone(), means).await?;
+        let limiter = Arc::new(Limiter::new(redis));
+        let identity = Identity::build(
+            &settings.identity,
+            &pool,
+            tokens.clone(),
+            Arc::clone(&limiter),
+            means,
+        )
+        .await?;
         let edge = Edge {
             tokens,
             internal: InternalTokens::new(issuer),
             upstreams: Upstreams::new(&settings.upstreams)?,
-            limiter: Limiter::new(redis),
+            limiter,
             flash_sales: FlashSales::default(),
             settings: edge_settings(&settings),
         };

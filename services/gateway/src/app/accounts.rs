@@ -7,6 +7,7 @@ use sqlx::PgPool;
 
 use super::email_changes::{Asker, EmailChanges};
 use super::hashing::PasswordHasher;
+use super::password_tries::PasswordTries;
 use crate::config::IdentitySettings;
 use crate::domain::{Password, PersonName, User, UserRole, UserRoles};
 use crate::error::ServiceError;
@@ -22,6 +23,7 @@ pub(crate) struct Accounts {
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
     pub(crate) email_changes: EmailChanges,
+    pub(crate) tries: PasswordTries,
 }
 
 /// What is to change of a profile.
@@ -178,8 +180,11 @@ impl Accounts {
                 Problem::invalid_field("current_password", "is needed to change e-mail or password");
             return Err(problem.into());
         };
+        // Whoever borrowed a token must not find the password with it.
+        let taken = self.tries.by_owner(credentials.user.id).await?;
         let hash = Some(credentials.password_hash.clone());
         if self.hasher.verify(password, hash).await? {
+            self.tries.give_back(taken).await;
             return Ok(());
         }
         Err(Problem::invalid_field("current_password", "is wrong").into())

@@ -6,6 +6,7 @@ mod email_changes;
 mod hashing;
 mod keys;
 mod password_resets;
+mod password_tries;
 mod sessions;
 mod sweeper;
 
@@ -15,5 +16,6 @@ pub(crate) use email_changes::{Asker, EmailChanges};
 pub(crate) use hashing::PasswordHasher;
 pub(crate) use keys::{AccessClaims, AccessTokens};
 pub(crate) use password_resets::PasswordResets;
-pub(crate) use sessions::{IssuedTokens, Sessions, new_link_token};
+pub(crate) use password_tries::PasswordTries;
+pub(crate) use sessions::{IssuedTokens, Origin, Sessions, new_link_token};
 pub(crate) use sweeper::sweep;

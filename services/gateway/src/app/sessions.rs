@@ -9,6 +9,7 @@ use sqlx::PgPool;
 
 use super::hashing::{PasswordHasher, fill};
 use super::keys::{AccessTokens, Subject};
+use super::password_tries::{PasswordTries, Try};
 use crate::config::IdentitySettings;
 use crate::domain::User;
 use crate::error::ServiceError;
@@ -32,11 +33,20 @@ pub(crate) struct IssuedTokens {
 pub(crate) struct Sessions {
     pub(crate) pool: PgPool,
     pub(crate) hasher: PasswordHasher,
+    pub(crate) tries: PasswordTries,
     pub(crate) tokens: AccessTokens,
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
     pub(crate) session_life: TimeDelta,
     pub(crate) guest_life: TimeDelta,
+}
+
+/// Where a login comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) address: String,
+    /// The device's last one, if it has any.
+    pub(crate) refresh_token: Option<String>,
 }
 
 /// How the use of a refresh token ended; both ways are committed.
@@ -48,7 +58,7 @@ enum Refreshed {
 impl Sessions {
     pub(crate) fn new(
         pool: PgPool,
-        hasher: PasswordHasher,
+        (hasher, tries): (PasswordHasher, PasswordTries),
         tokens: AccessTokens,
         (clock, ids): (SharedClock, SharedIds),
         settings: &IdentitySettings,
@@ -56,6 +66,7 @@ impl Sessions {
         Self {
             pool,
             hasher,
+            tries,
             tokens,
             clock,
             ids,
@@ -69,7 +80,12 @@ impl Sessions {
         &self,
         email: Option<Email>,
         password: &str,
+        from: &Origin,
     ) -> Result<IssuedTokens, ServiceError> {
+        let taken = match &email {
+            Some(email) => Some(self.take_try(email, from).await?),
+            None => None,
+        };
         let found = match &email {
             Some(email) => {
                 let mut conn = self.pool.acquire().await.op("log in")?;
@@ -83,13 +99,39 @@ impl Sessions {
             metrics::counter!("logins_total", "result" => "refused").increment(1);
             return Err(ServiceError::InvalidCredentials);
         };
+        if let Some(taken) = taken {
+            self.tries.give_back(taken).await;
+        }
         metrics::counter!("logins_total", "result" => "ok").increment(1);
         let session = Session {
             session_id: self.ids.next(),
             user_id: Some(found.user.id),
         };
-        let refresh_token = self.begin(session, self.session_life).await?;
+        let refresh_token = self
+            .begin(session, Some(from.address.clone()), self.session_life)
+            .await?;
         self.answer(&user_subject(&found.user, session), refresh_token)
+    }
+
+    /// Strangers have their tries for an account together. When these are used up, a device and a network address from
+    /// which it was logged in to have tries of their own.
+    async fn take_try(&self, email: &Email, from: &Origin) -> Result<Try, ServiceError> {
+        let refused = match self.tries.by_anybody(email).await {
+            Err(refused @ ServiceError::TooManyTries(_)) => refused,
+            taken => return taken,
+        };
+        let mut conn = self.pool.acquire().await.op("look for former logins")?;
+        let token = from.refresh_token.as_deref().map(hash_of);
+        let familiar = sessions::familiar(&mut conn, email, token, &from.address).await?;
+        drop(conn);
+        let taken = match familiar {
+            Some(familiar) => self.tries.by_familiar(email, &familiar, &from.address).await,
+            None => Err(refused),
+        };
+        if let Err(ServiceError::TooManyTries(_)) = &taken {
+            metrics::counter!("logins_total", "result" => "limited").increment(1);
+        }
+        taken
     }
 
     pub(crate) async fn guest(&self) -> Result<IssuedTokens, ServiceError> {
@@ -97,7 +139,7 @@ impl Sessions {
             session_id: self.ids.next(),
             user_id: None,
         };
-        let refresh_token = self.begin(session, self.guest_life).await?;
+        let refresh_token = self.begin(session, None, self.guest_life).await?;
         self.answer(&guest_subject(session), refresh_token)
     }
 
@@ -181,12 +223,18 @@ impl Sessions {
         .await
     }
 
-    async fn begin(&self, session: Session, life: TimeDelta) -> Result<String, ServiceError> {
+    async fn begin(
+        &self,
+        session: Session,
+        address: Option<String>,
+        life: TimeDelta,
+    ) -> Result<String, ServiceError> {
         let (token, hash) = new_refresh_token()?;
         let now = self.clock.now();
         run_tx::<_, ServiceError, _>(&self.pool, "begin_session", move |conn| {
+            let address = address.clone();
             Box::pin(async move {
-                sessions::insert(conn, session, now, now + life).await?;
+                sessions::insert(conn, session, address.as_deref(), (now, now + life)).await?;
                 Ok(sessions::insert_token(conn, session.session_id, hash, now).await?)
             })
         })

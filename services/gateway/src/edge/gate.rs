@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub(crate) struct Edge {
     pub(crate) tokens: AccessTokens,
     pub(crate) internal: InternalTokens,
     pub(crate) upstreams: Upstreams,
-    pub(crate) limiter: Limiter,
+    pub(crate) limiter: Arc<Limiter>,
     pub(crate) flash_sales: FlashSales,
     pub(crate) settings: EdgeSettings,
 }
@@ -215,6 +216,18 @@ impl Edge {
         Ok(Some(self.tokens.check(token).await?))
     }
 
+    /// Where a request comes from, as limits tell addresses apart.
+    pub(crate) fn address(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> String {
+        let forwarded_for = headers
+            .get("x-forwarded-for")
+            .and_then(|value| value.to_str().ok());
+        limit_key(client_address(
+            peer,
+            forwarded_for,
+            &self.settings.trusted_proxies,
+        ))
+    }
+
     fn buckets(
         &self,
         rule: Option<&Rule>,
@@ -222,13 +235,12 @@ impl Edge {
         request: &ServiceRequest,
     ) -> Vec<Bucket> {
         let limits = &self.settings.limits;
-        let forwarded_for = request
-            .headers()
-            .get("x-forwarded-for")
-            .and_then(|value| value.to_str().ok());
-        let address = client_address(request.peer_addr(), forwarded_for, &self.settings.trusted_proxies);
-        let address = limit_key(address);
-        let bucket = |name: &'static str, key: String, limit: Limit| Bucket { name, key, limit };
+        let address = self.address(request.peer_addr(), request.headers());
+        let bucket = |name: &'static str, key: String, limit: Limit| Bucket {
+            name,
+            key,
+            rate: limit.into(),
+        };
         let mut buckets = Vec::with_capacity(5);
         buckets.push(bucket("global", Limiter::GLOBAL_KEY.to_owned(), limits.global));
         buckets.push(bucket(
@@ -269,7 +281,7 @@ impl Edge {
         Bucket {
             name: "flash-sale",
             key: format!("{{limits}}:flash-sale:{}:{sku}", claims.sub),
-            limit: self.settings.limits.flash_sale,
+            rate: self.settings.limits.flash_sale.into(),
         }
     }
 }

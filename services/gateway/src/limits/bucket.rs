@@ -13,17 +13,40 @@ pub struct Limit {
 }
 
 impl Limit {
+    fn is_sane(self) -> bool {
+        (1..=1_000_000).contains(&self.per_second) && self.burst >= 1
+    }
+}
+
+/// How a bucket fills: the time between two tokens, and how many are in it at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate {
+    interval_us: u64,
+    burst: u32,
+}
+
+impl Rate {
+    pub(crate) fn new(interval: Duration, burst: u32) -> Self {
+        let interval_us = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
+        Self { interval_us, burst }
+    }
+
     /// Between two tokens.
     pub(crate) fn interval_us(self) -> u64 {
-        MICROS / u64::from(self.per_second.max(1))
+        self.interval_us
     }
 
     pub(crate) fn capacity_us(self) -> u64 {
-        self.interval_us().saturating_mul(self.burst.into())
+        self.interval_us.saturating_mul(self.burst.into())
     }
+}
 
-    fn is_sane(self) -> bool {
-        (1..=1_000_000).contains(&self.per_second) && self.burst >= 1
+impl From<Limit> for Rate {
+    fn from(limit: Limit) -> Self {
+        Self {
+            interval_us: MICROS / u64::from(limit.per_second.max(1)),
+            burst: limit.burst,
+        }
     }
 }
 
@@ -129,7 +152,7 @@ pub(crate) struct Bucket {
     /// Its policy's name in the RateLimit fields.
     pub(crate) name: &'static str,
     pub(crate) key: String,
-    pub(crate) limit: Limit,
+    pub(crate) rate: Rate,
 }
 
 /// What was decided, and how the buckets stand.
@@ -143,7 +166,7 @@ pub(crate) struct Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BucketState {
     name: &'static str,
-    limit: Limit,
+    rate: Rate,
     remaining: u64,
     full_in_us: u64,
 }
@@ -156,8 +179,8 @@ impl Verdict {
             .zip(debts_us)
             .map(|(bucket, debt)| BucketState {
                 name: bucket.name,
-                limit: bucket.limit,
-                remaining: bucket.limit.capacity_us().saturating_sub(*debt) / bucket.limit.interval_us(),
+                rate: bucket.rate,
+                remaining: bucket.rate.capacity_us().saturating_sub(*debt) / bucket.rate.interval_us(),
                 full_in_us: *debt,
             })
             .collect();
@@ -174,8 +197,8 @@ impl Verdict {
             .states
             .iter()
             .map(|state| {
-                let window = state.limit.capacity_us().div_ceil(MICROS).max(1);
-                format!("\"{}\";q={};w={window}", state.name, state.limit.burst)
+                let window = state.rate.capacity_us().div_ceil(MICROS).max(1);
+                format!("\"{}\";q={};w={window}", state.name, state.rate.burst)
             })
             .collect();
         // The smallest part of its own size is left in it.
@@ -183,7 +206,7 @@ impl Verdict {
             state
                 .remaining
                 .saturating_mul(MICROS)
-                .checked_div(state.limit.burst.into())
+                .checked_div(state.rate.burst.into())
         })?;
         let reset = tightest.full_in_us.div_ceil(MICROS);
         let state = format!("\"{}\";r={};t={reset}", tightest.name, tightest.remaining);
@@ -222,7 +245,7 @@ mod tests {
         let bucket = |name, per_second, burst| Bucket {
             name,
             key: name.to_owned(),
-            limit: Limit { per_second, burst },
+            rate: Limit { per_second, burst }.into(),
         };
         let buckets = [bucket("global", 1000, 5000), bucket("user", 10, 20)];
         let verdict = Verdict::new(&buckets, 0, &[1_000, 300_000]);

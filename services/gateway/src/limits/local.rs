@@ -26,6 +26,13 @@ impl LocalBuckets {
         self.take_at(buckets, now)
     }
 
+    pub(crate) fn give_back(&self, bucket: &Bucket) {
+        let mut full_at = self.full_at_us.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(full) = full_at.get_mut(&bucket.key) {
+            *full = full.saturating_sub(bucket.rate.interval_us());
+        }
+    }
+
     fn take_at(&self, buckets: &[Bucket], now: u64) -> Verdict {
         let mut full_at = self.full_at_us.lock().unwrap_or_else(PoisonError::into_inner);
         let before: Vec<u64> = buckets
@@ -36,7 +43,7 @@ impl LocalBuckets {
             .iter()
             .zip(&before)
             .map(|(bucket, full)| {
-                (full + bucket.limit.interval_us() - now).saturating_sub(bucket.limit.capacity_us())
+                (full + bucket.rate.interval_us() - now).saturating_sub(bucket.rate.capacity_us())
             })
             .max()
             .unwrap_or(0);
@@ -47,7 +54,7 @@ impl LocalBuckets {
         make_room(&mut full_at, now);
         let mut debts = Vec::with_capacity(buckets.len());
         for (bucket, full) in buckets.iter().zip(before) {
-            let full = full + bucket.limit.interval_us();
+            let full = full + bucket.rate.interval_us();
             full_at.insert(bucket.key.clone(), full);
             debts.push(full - now);
         }
@@ -76,7 +83,7 @@ mod tests {
         Bucket {
             name: "user",
             key: key.to_owned(),
-            limit: Limit { per_second, burst },
+            rate: Limit { per_second, burst }.into(),
         }
     }
 
@@ -93,6 +100,18 @@ mod tests {
             .filter(|_| local.take_at(&user, 10_000_000).wait.is_none())
             .count();
         assert_eq!(passed, 5, "a bucket never holds more than its burst");
+    }
+
+    #[test]
+    fn a_token_that_is_given_back_can_be_taken_again() {
+        let local = LocalBuckets::new();
+        let user = [bucket("a", 1, 2)];
+        assert!(local.take_at(&user, 0).wait.is_none());
+        assert!(local.take_at(&user, 0).wait.is_none());
+        assert!(local.take_at(&user, 0).wait.is_some());
+        local.give_back(&user[0]);
+        assert!(local.take_at(&user, 0).wait.is_none());
+        assert!(local.take_at(&user, 0).wait.is_some());
     }
 
     #[test]

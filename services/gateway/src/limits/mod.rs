@@ -6,7 +6,7 @@ mod shared;
 
 use ferrocart_redis_kit::{Breaker, Redis};
 
-pub(crate) use bucket::{Bucket, Verdict};
+pub(crate) use bucket::{Bucket, Rate, Verdict};
 pub use bucket::{Limit, LimitSettings, RouteLimit};
 
 use local::LocalBuckets;
@@ -50,5 +50,15 @@ impl Limiter {
         }
         metrics::counter!("rate_limit_local_total").increment(1);
         self.local.take(buckets)
+    }
+
+    /// Gives a bucket the token back that was taken from it. A Redis that is away forgets it: the bucket fills by itself.
+    pub(crate) async fn give_back(&self, bucket: &Bucket) {
+        self.local.give_back(bucket);
+        if self.breaker.lets_pass()
+            && let Err(error) = self.shared.give_back(bucket).await
+        {
+            tracing::debug!(%error, "a token was not given back");
+        }
     }
 }

@@ -10,6 +10,7 @@ pub(crate) const GLOBAL_KEY: &str = "{limits}:global";
 pub(crate) struct SharedBuckets {
     redis: Redis,
     script: Script,
+    give_back: Script,
 }
 
 impl SharedBuckets {
@@ -17,6 +18,7 @@ impl SharedBuckets {
         Self {
             redis,
             script: Script::new(include_str!("take.lua")),
+            give_back: Script::new(include_str!("give_back.lua")),
         }
     }
 
@@ -24,8 +26,8 @@ impl SharedBuckets {
         let mut call = self.script.prepare_invoke();
         for bucket in buckets {
             call.key(&bucket.key)
-                .arg(bucket.limit.interval_us())
-                .arg(bucket.limit.capacity_us());
+                .arg(bucket.rate.interval_us())
+                .arg(bucket.rate.capacity_us());
         }
         let answer: Vec<u64> = self
             .redis
@@ -37,5 +39,15 @@ impl SharedBuckets {
             .split_first()
             .map_or((0, &[][..]), |(wait, debts)| (*wait, debts));
         Ok(Verdict::new(buckets, wait, debts))
+    }
+
+    pub(crate) async fn give_back(&self, bucket: &Bucket) -> Result<(), CallError> {
+        let mut call = self.give_back.prepare_invoke();
+        call.key(&bucket.key).arg(bucket.rate.interval_us());
+        self.redis
+            .call("unlimit", |mut connection| async move {
+                call.invoke_async(&mut connection).await
+            })
+            .await
     }
 }

@@ -1,4 +1,4 @@
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use ferrocart_http_kit::{Json, ProblemBody};
 use ferrocart_types::Email;
 use garde::Validate;
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::oauth::TokenForm;
-use crate::app::{AccessTokens, IssuedTokens, Sessions};
+use crate::app::{AccessTokens, IssuedTokens, Origin, Sessions};
+use crate::edge::Edge;
 use crate::error::ServiceError;
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -18,6 +19,10 @@ pub(crate) struct LogIn {
     #[garde(length(chars, max = 128))]
     #[schema(format = "password", example = "correct horse battery")]
     password: String,
+    /// The last one that this device had, good or not, if it has any: while others guess at the password, the device is
+    /// known by it and gets in all the same. It is not used up.
+    #[garde(length(max = 256))]
+    refresh_token: Option<String>,
 }
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -54,7 +59,7 @@ fn answer(tokens: IssuedTokens) -> HttpResponse {
 /// Log in
 ///
 /// People send JSON. OAuth 2.0 clients send a form: `client_credentials` for an API key (the answer has no refresh
-/// token), or `refresh_token`; their errors have RFC 6749's `error` as well.
+/// token), or `refresh_token`; their errors have RFC 6749's `error` as well. Too many wrong passwords for an account are 429.
 #[utoipa::path(post, path = "/v1/auth/token", tag = "auth", request_body(content((LogIn = "application/json"), (TokenForm = "application/x-www-form-urlencoded"))), security(()), responses(
     (status = 400, description = "VALIDATION_ERROR, OAUTH_ERROR", body = ProblemBody, content_type = "application/problem+json"),
     (status = 200, description = "a new login", body = TokenAnswer),
@@ -62,12 +67,19 @@ fn answer(tokens: IssuedTokens) -> HttpResponse {
     (status = 503, description = "OVERLOADED: too many logins at once", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn log_in(
+    request: HttpRequest,
+    edge: web::Data<Edge>,
     sessions: web::Data<Sessions>,
     body: Json<LogIn>,
 ) -> Result<HttpResponse, ServiceError> {
+    let body = body.value;
     // What is no address has no account; saying so would cost less time than a wrong password does.
-    let email = Email::parse(&body.value.email).ok();
-    Ok(answer(sessions.log_in(email, &body.value.password).await?))
+    let email = Email::parse(&body.email).ok();
+    let from = Origin {
+        address: edge.address(request.peer_addr(), request.headers()),
+        refresh_token: body.refresh_token,
+    };
+    Ok(answer(sessions.log_in(email, &body.password, &from).await?))
 }
 
 /// Get a new pair of tokens for a refresh token

@@ -1,7 +1,7 @@
 //! Sessions and the refresh tokens that descend from them.
 
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
-use ferrocart_types::{Timestamp, UserId};
+use ferrocart_types::{Email, Timestamp, UserId};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
@@ -52,20 +52,60 @@ pub(crate) struct Presented {
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     session: Session,
-    now: Timestamp,
-    expires_at: Timestamp,
+    address: Option<&str>,
+    (now, expires_at): (Timestamp, Timestamp),
 ) -> Result<(), StoreError> {
     let done = sqlx::query(
-        "INSERT INTO sessions (session_id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO sessions (session_id, user_id, created_at, expires_at, address)
+         VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(session.session_id)
     .bind(session.user_id.map(Uuid::from))
     .bind(now)
     .bind(expires_at)
+    .bind(address)
     .execute(conn)
     .await
     .op("insert session")?;
     expect_one("insert session", done.rows_affected())
+}
+
+/// What an account was logged in to from before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Familiar {
+    /// A device that has a refresh token of this session, good or not.
+    Device(Uuid),
+    Address,
+}
+
+/// Whether the account of an e-mail address was logged in to with this refresh token, or from this network address. A
+/// session that its thief had does not count. One statement, whether there is such an account or not.
+pub(crate) async fn familiar(
+    conn: &mut PgConnection,
+    email: &Email,
+    token: Option<TokenHash>,
+    address: &str,
+) -> Result<Option<Familiar>, StoreError> {
+    const OP: &str = "look for former logins";
+    let row = sqlx::query(
+        "SELECT (SELECT s.session_id FROM refresh_tokens t JOIN sessions s USING (session_id) JOIN users u USING (user_id)
+                 WHERE t.token_hash = $2 AND u.email = $1
+                   AND (s.revoked_for IS NULL OR s.revoked_for NOT IN ('REUSE', 'EMAIL_RESTORED'))) AS device,
+                EXISTS (SELECT FROM sessions s JOIN users u USING (user_id)
+                 WHERE u.email = $1 AND s.address = $3
+                   AND (s.revoked_for IS NULL OR s.revoked_for NOT IN ('REUSE', 'EMAIL_RESTORED'))) AS by_address",
+    )
+    .bind(email.as_str())
+    .bind(token.as_ref().map(|token| &token.0[..]))
+    .bind(address)
+    .fetch_one(conn)
+    .await
+    .op(OP)?;
+    let device: Option<Uuid> = row.try_get("device").op(OP)?;
+    let by_address: bool = row.try_get("by_address").op(OP)?;
+    Ok(device
+        .map(Familiar::Device)
+        .or_else(|| by_address.then_some(Familiar::Address)))
 }
 
 pub(crate) async fn insert_token(

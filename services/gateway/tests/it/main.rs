@@ -11,6 +11,7 @@ mod identity;
 mod limits;
 mod order_events;
 mod password_resets;
+mod password_tries;
 mod roles;
 mod tokens;
 mod upstream;

@@ -177,6 +177,7 @@ fn defaults(env: &TestEnv, upstream: &Upstream) -> Settings {
     ] {
         *url = upstream.url();
     }
+    settings.identity.password_tries_burst = 1_000_000;
     // Tests share addresses, and are faster than people.
     let wide = Limit {
         per_second: 1_000_000,
