@@ -1,14 +1,14 @@
 //! Identity between processes. The gateway states in a short-lived token who the caller is, services
 //! state in one who they are; each service checks every token itself, with public keys from a file,
-//! so that no check waits on the network.
+//! so that no check waits on the network. The files may change while the service runs.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use ferrocart_types::{Email, SharedClock, UserId};
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{AlgorithmParameters, JwkSet};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
     get_current_timestamp,
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::key_files::{KeyFiles, signing_keys};
 use crate::problem::Problem;
 
 /// How long an internal token is good for, in seconds.
@@ -141,53 +142,76 @@ impl Caller {
 /// Signs this service's tokens.
 #[derive(Clone)]
 pub struct TokenIssuer {
-    inner: Arc<IssuerInner>,
+    service: &'static str,
+    clock: SharedClock,
+    signer: Arc<KeyFiles<Signer>>,
 }
 
-struct IssuerInner {
-    service: &'static str,
+struct Signer {
     key: EncodingKey,
     header: Header,
-    clock: SharedClock,
     own: Mutex<HashMap<String, (String, i64)>>,
+}
+
+impl Signer {
+    /// A key is used as soon as the set has it: nobody could check what it signs before.
+    fn new(service: &str, files: &[Vec<u8>]) -> anyhow::Result<Self> {
+        let [pem, set] = files else {
+            anyhow::bail!("two files are read");
+        };
+        let key = signing_keys(pem)?.swap_remove(0);
+        let set: JwkSet = serde_json::from_slice(set).context("a JWK set is expected")?;
+        let kid = set
+            .keys
+            .iter()
+            .filter(
+                |jwk| matches!(&jwk.algorithm, AlgorithmParameters::OctetKeyPair(pair) if pair.x == key.x),
+            )
+            .filter_map(|jwk| jwk.common.key_id.clone())
+            .find(|kid| belongs_to(kid, service))
+            .with_context(|| format!("the JWK set does not have the key of {service}"))?;
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(kid);
+        Ok(Self {
+            key: EncodingKey::from_ed_pem(key.pem.as_bytes())?,
+            header,
+            own: Mutex::default(),
+        })
+    }
+}
+
+fn belongs_to(kid: &str, service: &str) -> bool {
+    kid.split_once(':').is_some_and(|(owner, _)| owner == service)
 }
 
 impl TokenIssuer {
     pub fn load(service: &'static str, settings: &AuthSettings, clock: SharedClock) -> anyhow::Result<Self> {
-        let pem = read(&settings.internal_signing_key_file)?;
-        let key = EncodingKey::from_ed_pem(&pem).with_context(|| {
-            format!(
-                "{}: an Ed25519 key in PKCS#8 PEM is expected",
-                settings.internal_signing_key_file.display()
-            )
-        })?;
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(format!("{service}:1"));
-        let own = Mutex::new(HashMap::new());
+        let paths = vec![
+            settings.internal_signing_key_file.clone(),
+            settings.internal_jwks_file.clone(),
+        ];
+        let signer = KeyFiles::load(paths, move |files| Signer::new(service, files))?;
         Ok(Self {
-            inner: Arc::new(IssuerInner {
-                service,
-                key,
-                header,
-                clock,
-                own,
-            }),
+            service,
+            clock,
+            signer: Arc::new(signer),
         })
     }
 
     /// A token with which this service calls `audience`; reused until shortly before its end.
     pub fn service_token(&self, audience: &str) -> Result<String, Problem> {
-        let now = self.inner.clock.now().timestamp();
-        let mut own = self.inner.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now().timestamp();
+        let signer = self.signer.get();
+        let mut own = signer.own.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((token, expires)) = own.get(audience)
             && *expires - RENEW_SECONDS > now
         {
             return Ok(token.clone());
         }
         let claims = InternalClaims {
-            iss: self.inner.service.to_owned(),
+            iss: self.service.to_owned(),
             aud: audience.to_owned(),
-            sub: self.inner.service.to_owned(),
+            sub: self.service.to_owned(),
             kind: Kind::Service,
             roles: vec![Role::Service],
             email: None,
@@ -195,16 +219,16 @@ impl TokenIssuer {
             iat: now,
             exp: now + TOKEN_SECONDS,
         };
-        let token = self.sign(&claims)?;
+        let token = sign(&signer, &claims)?;
         own.insert(audience.to_owned(), (token.clone(), claims.exp));
         Ok(token)
     }
 
     /// A token in which the gateway states for `audience` who the user is.
     pub fn user_token(&self, audience: &str, user: &UserIdentity) -> Result<String, Problem> {
-        let now = self.inner.clock.now().timestamp();
-        self.sign(&InternalClaims {
-            iss: self.inner.service.to_owned(),
+        let now = self.clock.now().timestamp();
+        let claims = InternalClaims {
+            iss: self.service.to_owned(),
             aud: audience.to_owned(),
             sub: user.user_id.to_string(),
             kind: Kind::User,
@@ -213,15 +237,16 @@ impl TokenIssuer {
             guest_session: user.guest_session,
             iat: now,
             exp: now + TOKEN_SECONDS,
-        })
+        };
+        sign(&self.signer.get(), &claims)
     }
+}
 
-    fn sign(&self, claims: &InternalClaims) -> Result<String, Problem> {
-        encode(&self.inner.header, claims, &self.inner.key).map_err(|error| {
-            tracing::error!(%error, "an internal token could not be signed");
-            Problem::internal()
-        })
-    }
+fn sign(signer: &Signer, claims: &InternalClaims) -> Result<String, Problem> {
+    encode(&signer.header, claims, &signer.key).map_err(|error| {
+        tracing::error!(%error, "an internal token could not be signed");
+        Problem::internal()
+    })
 }
 
 /// Checks the tokens that are sent to one service.
@@ -231,11 +256,35 @@ pub struct TokenVerifier {
 }
 
 struct VerifierInner {
-    keys: HashMap<String, DecodingKey>,
+    keys: KeyFiles<PublicKeys>,
     validation: Validation,
+}
+
+struct PublicKeys {
+    by_kid: HashMap<String, DecodingKey>,
     /// Tokens that were found good, by their text, with their end: callers send the same one with many
-    /// requests, and checking its signature costs more than many a request does.
+    /// requests, and checking its signature costs more than many a request does. Forgotten with the keys: what
+    /// a key has signed that is not in the set any more is good no more.
     verified: Cache<String, Verified>,
+}
+
+impl PublicKeys {
+    fn new(set: &[u8]) -> anyhow::Result<Self> {
+        let set: JwkSet = serde_json::from_slice(set).context("a JWK set is expected")?;
+        let mut by_kid = HashMap::new();
+        for jwk in &set.keys {
+            let kid = jwk
+                .common
+                .key_id
+                .clone()
+                .context("a key of the set has no `kid`")?;
+            by_kid.insert(kid, DecodingKey::from_jwk(jwk)?);
+        }
+        Ok(Self {
+            by_kid,
+            verified: Cache::new(VERIFIED_MAX),
+        })
+    }
 }
 
 #[derive(Clone)]
@@ -254,58 +303,51 @@ impl Verified {
 
 impl TokenVerifier {
     pub fn load(service: &str, settings: &AuthSettings) -> anyhow::Result<Self> {
-        let path = &settings.internal_jwks_file;
-        let set: JwkSet = serde_json::from_slice(&read(path)?)
-            .with_context(|| format!("{}: a JWK set is expected", path.display()))?;
-        let mut keys = HashMap::new();
-        for jwk in &set.keys {
-            let kid = jwk
-                .common
-                .key_id
-                .clone()
-                .context("a key of the set has no `kid`")?;
-            keys.insert(kid, DecodingKey::from_jwk(jwk)?);
-        }
+        let paths = vec![settings.internal_jwks_file.clone()];
+        let keys = KeyFiles::load(paths, |files| {
+            PublicKeys::new(files.first().map_or(&[], Vec::as_slice))
+        })?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_audience(&[service]);
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         validation.leeway = LEEWAY_SECONDS;
         Ok(Self {
-            inner: Arc::new(VerifierInner {
-                keys,
-                validation,
-                verified: Cache::new(VERIFIED_MAX),
-            }),
+            inner: Arc::new(VerifierInner { keys, validation }),
         })
     }
 
     /// The caller that the token speaks of. Any fault gives the same 401: why a token is refused helps
     /// only those who forge them; the reason is in the debug log.
     pub fn verify(&self, token: &str) -> Result<Arc<Caller>, Problem> {
-        if let Some(known) = self.inner.verified.get(token)
+        let keys = self.inner.keys.get();
+        if let Some(known) = keys.verified.get(token)
             && known.is_good_at(get_current_timestamp())
         {
             return Ok(known.caller);
         }
-        let verified = self.check(token).map_err(|error| {
+        let verified = self.check(token, keys).map_err(|error| {
             tracing::debug!(error = format!("{error:#}"), "an internal token was refused");
             Problem::unauthenticated("the internal token is not valid here")
         })?;
-        let caller = Arc::clone(&verified.caller);
-        self.inner.verified.insert(token.to_owned(), verified);
-        Ok(caller)
+        Ok(verified.caller)
     }
 
-    fn check(&self, token: &str) -> anyhow::Result<Verified> {
+    fn check(&self, token: &str, mut keys: Arc<PublicKeys>) -> anyhow::Result<Verified> {
         let kid = decode_header(token)?.kid.context("no `kid`")?;
-        let key = self.inner.keys.get(&kid).context("unknown `kid`")?;
+        if !keys.by_kid.contains_key(&kid) {
+            // A key that has just come.
+            keys = self.inner.keys.get_anew();
+        }
+        let key = keys.by_kid.get(&kid).context("unknown `kid`")?;
         let claims = decode::<InternalClaims>(token, key, &self.inner.validation)?.claims;
+        let verified = Self::caller(&kid, claims)?;
+        keys.verified.insert(token.to_owned(), verified.clone());
+        Ok(verified)
+    }
+
+    fn caller(kid: &str, claims: InternalClaims) -> anyhow::Result<Verified> {
         // A service's key signs for that service alone.
-        anyhow::ensure!(
-            kid.split_once(':')
-                .is_some_and(|(service, _)| service == claims.iss),
-            "the key is not the issuer's"
-        );
+        anyhow::ensure!(belongs_to(kid, &claims.iss), "the key is not the issuer's");
         let expires = u64::try_from(claims.exp)?;
         let caller = match claims.kind {
             Kind::Service => {
@@ -328,10 +370,6 @@ impl TokenVerifier {
             expires,
         })
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 #[cfg(test)]
@@ -439,7 +477,8 @@ mod tests {
         let cart = TokenVerifier::load("cart", &keys.settings("cart")).unwrap();
         let token = keys.issuer("order", 0).service_token("cart").unwrap();
         cart.verify(&token).unwrap();
-        let known = cart.inner.verified.get(&token).unwrap();
+        let verified = &cart.inner.keys.get().verified;
+        let known = verified.get(&token).unwrap();
         let last = known.expires + LEEWAY_SECONDS;
         assert!(known.is_good_at(last) && !known.is_good_at(last + 1));
         // What is remembered beyond its end is checked again, and refused.
@@ -448,8 +487,48 @@ mod tests {
             caller: known.caller,
             expires: get_current_timestamp() - 3_540,
         };
-        cart.inner.verified.insert(old.clone(), expired);
+        verified.insert(old.clone(), expired);
         assert_eq!(cart.verify(&old).unwrap_err().status().as_u16(), 401);
+    }
+
+    #[test]
+    fn a_new_key_is_taken_up_and_an_old_one_is_good_while_it_is_in_the_set() {
+        let keys = Keys::for_services(&["order", "cart"]);
+        let fresh = Keys::for_services(&["order"]);
+        let cart = TokenVerifier::load("cart", &keys.settings("cart")).unwrap();
+        let order = keys.issuer("order", 0);
+        let old = order.service_token("cart").unwrap();
+        cart.verify(&old).unwrap();
+        let set = |keys: &Keys| -> Vec<serde_json::Value> {
+            let text = std::fs::read(keys.folder.path().join("jwks.json")).unwrap();
+            let set: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            set["keys"].as_array().unwrap().clone()
+        };
+        let mut second = set(&fresh).remove(0);
+        second["kid"] = serde_json::json!("order:2");
+        let both = [set(&keys), vec![second.clone()]].concat();
+        let publish = |set: &[serde_json::Value]| {
+            let set = serde_json::json!({ "keys": set }).to_string();
+            std::fs::write(keys.folder.path().join("jwks.json"), set).unwrap();
+        };
+        // A key that nobody knows yet is not signed with.
+        let new_pem = std::fs::read(fresh.folder.path().join("order.pem")).unwrap();
+        std::fs::write(keys.folder.path().join("order.pem"), new_pem).unwrap();
+        order.signer.look_now();
+        assert_eq!(order.service_token("cart").unwrap(), old);
+        publish(&both);
+        order.signer.look_now();
+        let new = order.service_token("cart").unwrap();
+        assert_eq!(decode_header(&new).unwrap().kid.as_deref(), Some("order:2"));
+        // The verifier was not told, and looks by itself for what it does not know.
+        while cart.verify(&new).is_err() {
+            std::thread::yield_now();
+        }
+        cart.verify(&old).unwrap();
+        publish(&[second]);
+        cart.inner.keys.look_now();
+        cart.verify(&new).unwrap();
+        assert!(cart.verify(&old).is_err(), "its key is not in the set any more");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod auditor;
 mod dashboards;
+mod key_rotation;
 mod line;
 mod matrix;
 mod matrix_table;

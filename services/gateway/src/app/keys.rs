@@ -1,11 +1,10 @@
-use std::path::Path;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ferrocart_http_kit::{Problem, Role};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ferrocart_http_kit::{KeyFiles, Problem, Role, signing_keys};
 use ferrocart_types::{Email, SharedClock};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use moka::future::Cache;
@@ -62,59 +61,76 @@ pub(crate) struct AccessTokens {
 }
 
 struct Inner {
-    header: Header,
-    signing: EncodingKey,
-    kid: String,
-    checking: DecodingKey,
+    keys: KeyFiles<KeyRing>,
     validation: Validation,
-    jwks: serde_json::Value,
     issuer: String,
     life_seconds: u32,
     clock: SharedClock,
+}
+
+/// The keys of the file: the first one signs, all of them check.
+struct KeyRing {
+    header: Header,
+    signing: EncodingKey,
+    checking: HashMap<String, DecodingKey>,
+    jwks: serde_json::Value,
+    /// Forgotten with the keys: what a key has signed that is not there any more is good no more.
     checked: Cache<String, Arc<AccessClaims>>,
+}
+
+impl KeyRing {
+    fn new(file: &[u8]) -> anyhow::Result<Self> {
+        let keys = signing_keys(file)?;
+        let first = keys.first().context("there is no key")?;
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(thumbprint(&first.x));
+        header.typ = Some(TOKEN_TYPE.to_owned());
+        let mut checking = HashMap::new();
+        let mut public = Vec::new();
+        for key in &keys {
+            let kid = thumbprint(&key.x);
+            public.push(serde_json::json!({
+                "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": key.x,
+            }));
+            checking.insert(kid, DecodingKey::from_ed_components(&key.x)?);
+        }
+        Ok(Self {
+            header,
+            signing: EncodingKey::from_ed_pem(first.pem.as_bytes())?,
+            checking,
+            jwks: serde_json::json!({ "keys": public }),
+            checked: Cache::new(CHECKED_MAX),
+        })
+    }
 }
 
 impl AccessTokens {
     pub(crate) fn load(settings: &IdentitySettings, clock: SharedClock) -> anyhow::Result<Self> {
-        let path = &settings.jwt_signing_key_file;
-        let pem = std::fs::read(path)
-            .with_context(|| format!("jwt_signing_key_file: cannot read `{}`", path.display()))?;
-        let public = public_key(&pem, path)?;
-        let signing = EncodingKey::from_ed_pem(&pem)
-            .with_context(|| format!("{}: an Ed25519 key in PKCS#8 PEM is expected", path.display()))?;
-        let x = URL_SAFE_NO_PAD.encode(&public);
-        let kid = thumbprint(&x);
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(kid.clone());
-        header.typ = Some(TOKEN_TYPE.to_owned());
+        let paths = vec![settings.jwt_signing_key_file.clone()];
+        let keys = KeyFiles::load(paths, |files| {
+            KeyRing::new(files.first().map_or(&[], Vec::as_slice))
+        })
+        .context("jwt_signing_key_file")?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_audience(&[AUDIENCE]);
         validation.set_issuer(&[&settings.token_issuer]);
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         // By our own clock, below: tests move it.
         validation.validate_exp = false;
-        let jwks = serde_json::json!({ "keys": [{
-            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": x,
-        }]});
         Ok(Self {
             inner: Arc::new(Inner {
-                header,
-                signing,
-                checking: DecodingKey::from_ed_components(&x)?,
-                kid,
+                keys,
                 validation,
-                jwks,
                 issuer: settings.token_issuer.clone(),
                 life_seconds: settings.access_token_seconds,
                 clock,
-                checked: Cache::new(CHECKED_MAX),
             }),
         })
     }
 
     /// The public keys, as `/.well-known/jwks.json` gives them.
-    pub(crate) fn jwks(&self) -> &serde_json::Value {
-        &self.inner.jwks
+    pub(crate) fn jwks(&self) -> serde_json::Value {
+        self.inner.keys.get().jwks.clone()
     }
 
     pub(crate) fn life_seconds(&self) -> u32 {
@@ -137,7 +153,8 @@ impl AccessTokens {
             client_id: subject.machine.map(|(key_id, _)| key_id),
             scope: subject.machine.map(|(_, scope)| scope),
         };
-        encode(&self.inner.header, &claims, &self.inner.signing).map_err(|error| {
+        let keys = self.inner.keys.get();
+        encode(&keys.header, &claims, &keys.signing).map_err(|error| {
             tracing::error!(%error, "an access token could not be signed");
             Problem::internal()
         })
@@ -146,37 +163,37 @@ impl AccessTokens {
     /// The claims of a valid token. Why one is refused helps only those who forge them, so it stands in the
     /// debug log alone; that a token is too old is told, because the holder can do something about it.
     pub(crate) async fn check(&self, token: &str) -> Result<Arc<AccessClaims>, TokenRefused> {
-        let claims = if let Some(claims) = self.inner.checked.get(token).await {
+        let mut keys = self.inner.keys.get();
+        let claims = if let Some(claims) = keys.checked.get(token).await {
             claims
         } else {
-            let claims = Arc::new(self.verify(token).map_err(|error| {
+            let claims = Arc::new(self.verify(token, &mut keys).map_err(|error| {
                 tracing::debug!(error = format!("{error:#}"), "an access token was refused");
                 TokenRefused::Invalid
             })?);
-            self.inner
-                .checked
-                .insert(token.to_owned(), Arc::clone(&claims))
-                .await;
+            keys.checked.insert(token.to_owned(), Arc::clone(&claims)).await;
             claims
         };
         if claims.exp <= self.inner.clock.now().timestamp() {
-            self.inner.checked.invalidate(token).await;
+            keys.checked.invalidate(token).await;
             return Err(TokenRefused::Expired);
         }
         Ok(claims)
     }
 
-    fn verify(&self, token: &str) -> anyhow::Result<AccessClaims> {
+    fn verify(&self, token: &str, keys: &mut Arc<KeyRing>) -> anyhow::Result<AccessClaims> {
         anyhow::ensure!(token.len() <= TOKEN_BYTES_MAX, "too long");
         let header = decode_header(token)?;
-        anyhow::ensure!(
-            header.kid.as_deref() == Some(self.inner.kid.as_str()),
-            "unknown `kid`"
-        );
+        let kid = header.kid.context("no `kid`")?;
+        if !keys.checking.contains_key(&kid) {
+            // A key that has just come.
+            *keys = self.inner.keys.get_anew();
+        }
+        let key = keys.checking.get(&kid).context("unknown `kid`")?;
         anyhow::ensure!(header.typ.as_deref() == Some(TOKEN_TYPE), "no access token");
         // RFC 7515: what must be understood and is not makes a token invalid. We understand no extension.
         anyhow::ensure!(header.crit.is_none(), "an extension that must be understood");
-        let claims = decode::<AccessClaims>(token, &self.inner.checking, &self.inner.validation)?.claims;
+        let claims = decode::<AccessClaims>(token, key, &self.inner.validation)?.claims;
         let now = self.inner.clock.now().timestamp();
         anyhow::ensure!(claims.nbf.is_none_or(|from| from <= now), "not valid yet");
         let foreign = [Role::Service, Role::Anonymous];
@@ -215,21 +232,6 @@ impl From<TokenRefused> for Problem {
     fn from(refused: TokenRefused) -> Self {
         Self::unauthenticated(refused.to_string())
     }
-}
-
-fn public_key(pem: &[u8], path: &Path) -> anyhow::Result<Vec<u8>> {
-    let text = std::str::from_utf8(pem).with_context(|| format!("{}: not a PEM file", path.display()))?;
-    let body: String = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with("-----"))
-        .collect();
-    let der = STANDARD
-        .decode(body)
-        .with_context(|| format!("{}: not a PEM file", path.display()))?;
-    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der)
-        .map_err(|error| anyhow::anyhow!("{}: no Ed25519 key: {error}", path.display()))?;
-    Ok(pair.public_key().as_ref().to_vec())
 }
 
 /// RFC 7638 with RFC 8037: the key names itself, so that a new key is a new name.
