@@ -28,7 +28,7 @@ DATABASES = {
     "notification": "notifications",
 }
 # Set only where a feature is wanted, or by the default.
-OPTIONAL_URLS = {"psp_return_url"}
+OPTIONAL = {"psp_return_url", "oidc_jwks_url", "tls_key_file"}
 # Made by Prometheus itself.
 FOREIGN_METRICS = {"up", "ALERTS"}
 
@@ -68,8 +68,7 @@ def check_settings(name: str, service: dict) -> None:
     environment = service.get("environment", {})
     for variable in sorted(set(environment) - flat(defaults)):
         complain(f"compose: {name}: {variable} is not a setting of this service")
-    needed = [key for key in defaults if key.endswith("_url") and key not in OPTIONAL_URLS]
-    needed += [key for key in defaults if key.endswith("_key_file") or key.endswith("_jwks_file")]
+    needed = [key for key in defaults if key.endswith(("_url", "_key_file", "_jwks_file")) and key not in OPTIONAL]
     needed += ["kafka_brokers", "host", "port"]
     for key in needed:
         if key.upper() not in environment:

@@ -26,7 +26,7 @@ HEADER = "# Taken from deploy/helm/ferrocart by `deploy/check/run.sh --write`; c
 # Lists whose order means something.
 ORDERED = {"command", "args", "rules", "paths", "groups", "policies", "relabelings"}
 # Set where a feature is wanted, or by the default.
-OPTIONAL = {"psp_return_url", "smtp_url", "redis_url", "database_url"}
+OPTIONAL = {"psp_return_url", "smtp_url", "redis_url", "database_url", "oidc_jwks_url"}
 # Kinds that other programs bring along.
 FOREIGN = {"ScaledObject", "PodMonitor", "PrometheusRule"}
 

@@ -288,6 +288,29 @@ fetch_contract_tools() {
     fi
 }
 
+# An OpenID provider that others wrote, as an outside issuer for the tests of the gateway.
+fetch_oidc_provider() {
+    local folder=.ferrocart/oidc-provider fresh
+    if cmp -s deploy/local/oidc-provider/package.json "$folder/package.json"; then return 0; fi
+    if ! has npm; then
+        say "no npm: the gateway is not tested against an OpenID provider (install Node.js to have it)"
+        return 0
+    fi
+    say "fetching an OpenID provider, for the tests of the gateway"
+    mkdir -p .ferrocart
+    fresh=$(mktemp -d .ferrocart/oidc-provider.XXXXXX)
+    chmod 755 "$fresh"
+    cp deploy/local/oidc-provider/package.json "$fresh/"
+    if npm install --prefix "$fresh" --ignore-scripts --no-audit --no-fund --no-package-lock \
+        </dev/null >/dev/null 2>&1; then
+        rm -rf "$folder"
+        mv "$fresh" "$folder"
+    else
+        say "it could not be had: the gateway is not tested against an OpenID provider"
+        rm -rf "$fresh"
+    fi
+}
+
 # A mail server and a verifier of webhooks that others wrote, both for Python: the notification service is held against
 # them. Without them these tests say that they are skipped.
 fetch_test_python() {
@@ -315,6 +338,7 @@ fi
 fetch_deploy_tools
 fetch_go_tool oasdiff github.com/oasdiff/oasdiff "what breaks the public API is not looked for"
 fetch_contract_tools
+fetch_oidc_provider
 fetch_test_python
 if [ ! -e "$OPENSEARCH_FOLDER/libs" ]; then fetch_opensearch; fi
 say "everything is there"

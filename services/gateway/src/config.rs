@@ -10,7 +10,7 @@ use ferrocart_telemetry::TelemetrySettings;
 use ferrocart_types::Email;
 use serde::Deserialize;
 
-use crate::domain::Password;
+use crate::domain::{Password, RoleMapping, UserRole};
 use crate::edge::{Deprecation, EjectionPolicy, Network, public_routes};
 use crate::limits::LimitSettings;
 
@@ -47,6 +47,8 @@ pub struct Settings {
 pub struct IdentitySettings {
     pub jwt_signing_key_file: PathBuf,
     pub token_issuer: String,
+    #[serde(flatten)]
+    pub oidc: OidcSettings,
     pub access_token_seconds: u32,
     pub session_seconds: u32,
     pub guest_session_seconds: u32,
@@ -67,8 +69,73 @@ pub struct IdentitySettings {
     pub email_changes_per_hour: u32,
 }
 
+/// An outside issuer of access tokens.
+#[derive(Debug, Clone, Deserialize)]
+pub struct OidcSettings {
+    pub oidc_issuer: String,
+    pub oidc_audience: String,
+    pub oidc_jwks_url: String,
+    pub oidc_refresh_seconds: u32,
+    pub oidc_roles_claim: String,
+    pub oidc_roles: Vec<RoleMapping>,
+    pub oidc_default_roles: Vec<UserRole>,
+}
+
+impl OidcSettings {
+    fn validate(&self, own_issuer: &str) -> Result<(), ConfigError> {
+        if self.oidc_issuer.is_empty() {
+            return Ok(());
+        }
+        if self.oidc_issuer == own_issuer {
+            return Err(ConfigError::rejected(
+                "oidc_issuer",
+                "is token_issuer: that is this gateway",
+            ));
+        }
+        if self.oidc_audience.is_empty() {
+            return Err(ConfigError::rejected(
+                "oidc_audience",
+                "is needed: a token for somebody else must not be good here",
+            ));
+        }
+        for (key, url) in [
+            ("oidc_issuer", &self.oidc_issuer),
+            ("oidc_jwks_url", &self.oidc_jwks_url),
+        ] {
+            if !url.is_empty() && !is_safe(url) {
+                return Err(ConfigError::rejected(
+                    key,
+                    "an https URL is expected, or http to this machine: whoever changes the keys on their way is everybody",
+                ));
+            }
+        }
+        if self.oidc_refresh_seconds == 0 {
+            return Err(ConfigError::rejected(
+                "oidc_refresh_seconds",
+                "must be at least 1",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether nobody can change on its way what comes from there.
+pub(crate) fn is_safe(url: &str) -> bool {
+    let Ok(url) = url.parse::<url::Url>() else {
+        return false;
+    };
+    let is_here = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => return false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && is_here)
+}
+
 impl IdentitySettings {
     fn validate(&self) -> Result<(), ConfigError> {
+        self.oidc.validate(&self.token_issuer)?;
         for (key, page) in [
             ("password_reset_url", &self.password_reset_url),
             ("email_change_url", &self.email_change_url),

@@ -15,7 +15,8 @@ mod startup;
 mod store;
 mod workers;
 
-pub use config::{IdentitySettings, Settings, UpstreamSettings};
+pub use config::{IdentitySettings, OidcSettings, Settings, UpstreamSettings};
+pub use domain::{RoleMapping, UserRole};
 pub use edge::{Deprecation, Network, public_routes};
 pub use limits::{Limit, LimitSettings, RouteLimit};
 pub use startup::{Application, Gateway};

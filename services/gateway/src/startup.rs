@@ -290,6 +290,9 @@ impl Application {
                         email_change: settings.identity.email_change_url.clone(),
                     },
                 };
+                if let Some(outside) = state.identity.tokens.outside() {
+                    tasks.spawn("outside-issuer", outside.clone().refresh(stop.clone()));
+                }
                 tasks.spawn("mailed-links", links.run(stop.clone()));
                 tasks.spawn("old-sessions", app::sweep(pool, clock, stop.clone()));
                 tasks.spawn("end-streams", async move {

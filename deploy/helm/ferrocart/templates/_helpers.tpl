@@ -88,6 +88,10 @@ capabilities: { drop: [ALL] }
   value: http://{{ $full }}-{{ . }}:{{ (get $platform .).port }}
 {{- end }}
 {{- if eq .name "gateway" }}
+{{- with .root.Values.oidc.issuer }}
+- { name: OIDC_ISSUER, value: {{ . | quote }} }
+- { name: OIDC_AUDIENCE, value: {{ $.root.Values.oidc.audience | quote }} }
+{{- end }}
 - { name: PASSWORD_RESET_URL, value: {{ printf "%s/password-reset" (trimSuffix "/" .root.Values.mail.linkBase) | quote }} }
 - { name: EMAIL_CHANGE_URL, value: {{ printf "%s/email-change" (trimSuffix "/" .root.Values.mail.linkBase) | quote }} }
 {{- else if eq .name "search" }}

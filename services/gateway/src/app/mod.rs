@@ -5,6 +5,7 @@ mod api_keys;
 mod email_changes;
 mod hashing;
 mod keys;
+mod outside;
 mod password_resets;
 mod password_tries;
 mod sessions;

@@ -8,4 +8,5 @@ mod user;
 pub(crate) use api_key::{ApiKey, Scope};
 pub(crate) use link::LinkPurpose;
 pub(crate) use password::Password;
-pub(crate) use user::{PersonName, User, UserRole, UserRoles};
+pub(crate) use user::{PersonName, User, UserRoles};
+pub use user::{RoleMapping, UserRole};

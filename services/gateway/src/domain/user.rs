@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// A role that an account can have. `guest` is none: guests have no account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum UserRole {
+pub enum UserRole {
     Customer,
     Merchant,
     Warehouse,
@@ -47,6 +47,41 @@ impl From<UserRole> for Role {
             UserRole::Support => Self::Support,
             UserRole::Admin => Self::Admin,
         }
+    }
+}
+
+/// What an outside issuer's role is here, such as `shop-managers=merchant`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RoleMapping {
+    theirs: String,
+    ours: UserRole,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not of the form `their-role=role`, with a role of ours")]
+pub struct InvalidRoleMapping(String);
+
+impl TryFrom<String> for RoleMapping {
+    type Error = InvalidRoleMapping;
+
+    fn try_from(text: String) -> Result<Self, InvalidRoleMapping> {
+        let parts = text
+            .rsplit_once('=')
+            .map(|(theirs, ours)| (theirs.trim(), ours.trim()));
+        match parts.map(|(theirs, ours)| (theirs, UserRole::parse(ours))) {
+            Some((theirs, Some(ours))) if !theirs.is_empty() => Ok(Self {
+                theirs: theirs.to_owned(),
+                ours,
+            }),
+            _ => Err(InvalidRoleMapping(text)),
+        }
+    }
+}
+
+impl RoleMapping {
+    pub(crate) fn of(&self, theirs: &str) -> Option<UserRole> {
+        (self.theirs == theirs).then_some(self.ours)
     }
 }
 
@@ -150,6 +185,25 @@ mod tests {
         }
         for none in ["guest", "service", "anonymous", "Admin", ""] {
             assert_eq!(UserRole::parse(none), None);
+        }
+    }
+
+    #[test]
+    fn a_role_of_others_is_one_of_ours() {
+        let parse = |text: &str| RoleMapping::try_from(text.to_owned());
+        let mapping = parse(" a=b = merchant ").unwrap();
+        assert_eq!(mapping.of("a=b"), Some(UserRole::Merchant));
+        assert_eq!(mapping.of("a"), None);
+        for bad in [
+            "",
+            "merchant",
+            "=merchant",
+            "x=",
+            "x=service",
+            "x=guest",
+            "x=root",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -10,6 +10,7 @@ mod forwarding;
 mod identity;
 mod limits;
 mod order_events;
+mod outside_issuer;
 mod password_resets;
 mod password_tries;
 mod roles;
