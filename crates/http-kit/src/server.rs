@@ -15,6 +15,7 @@ use crate::lifecycle::Background;
 use crate::middleware::observe;
 use crate::openapi::openapi_document;
 use crate::problem::Problem;
+use crate::tls::TlsSettings;
 
 /// How a service listens; part of its settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -61,23 +62,33 @@ pub struct ServerParts {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    tls: Option<(TcpListener, rustls::ServerConfig)>,
     settings: HttpSettings,
 }
 
 impl Server {
     pub fn bind(settings: &HttpSettings) -> anyhow::Result<Self> {
-        let address = (settings.host.as_str(), settings.port)
-            .to_socket_addrs()
-            .with_context(|| format!("host: `{}` is no address", settings.host))?
-            .next()
-            .with_context(|| format!("host: `{}` is no address", settings.host))?;
-        let listener = listen(address).with_context(|| {
-            format!("cannot listen on {address}: is the port taken? Set PORT to another one")
-        })?;
         Ok(Self {
-            listener,
+            listener: listen_at(&settings.host, settings.port, "PORT")?,
+            tls: None,
             settings: settings.clone(),
         })
+    }
+
+    /// Listens at a second port with TLS as well, if the settings say so.
+    pub fn with_tls(mut self, settings: &TlsSettings) -> anyhow::Result<Self> {
+        if settings.is_on() {
+            let config = settings.server_config()?;
+            let listener = listen_at(&self.settings.host, settings.tls_port, "TLS_PORT")?;
+            self.tls = Some((listener, config));
+        }
+        Ok(self)
+    }
+
+    /// `None` without TLS.
+    pub fn tls_port(&self) -> anyhow::Result<Option<u16>> {
+        let address = self.tls.as_ref().map(|(listener, _)| listener.local_addr());
+        Ok(address.transpose()?.map(|address| address.port()))
     }
 
     pub fn port(&self) -> anyhow::Result<u16> {
@@ -98,24 +109,32 @@ impl Server {
         )?)?));
         let readiness = parts.readiness.clone();
         let limit = BodyLimit(self.settings.body_bytes_max);
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(limit)
-                .app_data(document.clone())
-                .app_data(web::Data::new(parts.clone()))
-                .wrap(from_fn(observe))
-                // The first match wins: a service may answer a common path in its own way, as the gateway
-                // does with the document of all services.
-                .configure(configure.clone())
-                .configure(common_routes)
-                .default_service(web::to(not_found))
-        })
-        .listen(self.listener)?
-        .workers(self.settings.http_workers.max(1))
-        .client_request_timeout(std::time::Duration::from_secs(10))
-        .shutdown_timeout(self.settings.shutdown_grace_ms.div_ceil(1000))
-        .disable_signals()
-        .run();
+        // In a block of its own: what is being built must not be held while it serves.
+        let server = {
+            let mut server = HttpServer::new(move || {
+                App::new()
+                    .app_data(limit)
+                    .app_data(document.clone())
+                    .app_data(web::Data::new(parts.clone()))
+                    .wrap(from_fn(observe))
+                    // The first match wins: a service may answer a common path in its own way, as the gateway
+                    // does with the document of all services.
+                    .configure(configure.clone())
+                    .configure(common_routes)
+                    .default_service(web::to(not_found))
+            })
+            .listen(self.listener)?;
+            if let Some((listener, config)) = self.tls {
+                tracing::info!(address = %listener.local_addr()?, "{service} is listening with TLS");
+                server = server.listen_rustls_0_23(listener, config)?;
+            }
+            server
+                .workers(self.settings.http_workers.max(1))
+                .client_request_timeout(std::time::Duration::from_secs(10))
+                .shutdown_timeout(self.settings.shutdown_grace_ms.div_ceil(1000))
+                .disable_signals()
+                .run()
+        };
         tracing::info!(%address, "{service} is listening");
         let stopper = ferrocart_telemetry::spawn("http-stop", stop_on(cancel, server.handle(), readiness));
         let outcome = server.await;
@@ -123,6 +142,17 @@ impl Server {
         tracing::info!("{service} has stopped listening");
         outcome.context("the HTTP server failed")
     }
+}
+
+fn listen_at(host: &str, port: u16, setting: &str) -> anyhow::Result<TcpListener> {
+    let address = (host, port)
+        .to_socket_addrs()
+        .with_context(|| format!("host: `{host}` is no address"))?
+        .next()
+        .with_context(|| format!("host: `{host}` is no address"))?;
+    listen(address).with_context(|| {
+        format!("cannot listen on {address}: is the port taken? Set {setting} to another one")
+    })
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ferrocart_config::{ConfigError, ExposeSecret, SecretString};
-use ferrocart_http_kit::{AuthSettings, HttpSettings};
+use ferrocart_http_kit::{AuthSettings, HttpSettings, TlsSettings};
 use ferrocart_kafka_kit::KafkaSettings;
 use ferrocart_pg_kit::PgSettings;
 use ferrocart_redis_kit::RedisSettings;
@@ -19,6 +19,8 @@ use crate::limits::LimitSettings;
 pub struct Settings {
     #[serde(flatten)]
     pub http: HttpSettings,
+    #[serde(flatten)]
+    pub tls: TlsSettings,
     #[serde(flatten)]
     pub telemetry: TelemetrySettings,
     #[serde(flatten)]

@@ -187,7 +187,7 @@ impl Application {
         migrate(&pool, &MIGRATOR)
             .await
             .context("bringing the database up to date")?;
-        let server = Server::bind(&settings.http)?;
+        let server = Server::bind(&settings.http)?.with_tls(&settings.tls)?;
         let streams = CancellationToken::new();
         let redis = Redis::new(&settings.redis).context("redis_url")?;
         let tokens = AccessTokens::load(&settings.identity, clock.clone())?;
@@ -238,6 +238,11 @@ impl Application {
         self.server.port()
     }
 
+    /// `None` without TLS.
+    pub fn tls_port(&self) -> anyhow::Result<Option<u16>> {
+        self.server.tls_port()
+    }
+
     /// Serves until the token is cancelled: then streams end, requests under way are answered, and last
     /// the background tasks stop.
     pub async fn run_until_stopped(self, cancel: CancellationToken) -> anyhow::Result<()> {
@@ -279,20 +284,10 @@ impl Application {
                 let period = Duration::from_millis(settings.flash_sales_refresh_ms);
                 let sales = watch_sales(state.edge.flash_sales.clone(), doors, period, stop.clone());
                 tasks.spawn("flash-sales", sales);
-                let links = LinkMailer {
-                    pool: pool.clone(),
-                    clock: clock.clone(),
-                    asked: Arc::clone(&state.identity.email_changes.asked),
-                    upstreams: state.edge.upstreams.clone(),
-                    tokens: state.edge.internal.clone(),
-                    pages: Pages {
-                        password_reset: settings.identity.password_reset_url.clone(),
-                        email_change: settings.identity.email_change_url.clone(),
-                    },
-                };
                 if let Some(outside) = state.identity.tokens.outside() {
                     tasks.spawn("outside-issuer", outside.clone().refresh(stop.clone()));
                 }
+                let links = link_mailer(&state, &settings.identity, (pool.clone(), clock.clone()));
                 tasks.spawn("mailed-links", links.run(stop.clone()));
                 tasks.spawn("old-sessions", app::sweep(pool, clock, stop.clone()));
                 tasks.spawn("end-streams", async move {
@@ -311,6 +306,24 @@ impl Application {
             cancel,
         )
         .await
+    }
+}
+
+fn link_mailer(
+    state: &State,
+    settings: &IdentitySettings,
+    (pool, clock): (PgPool, SharedClock),
+) -> LinkMailer {
+    LinkMailer {
+        pool,
+        clock,
+        asked: Arc::clone(&state.identity.email_changes.asked),
+        upstreams: state.edge.upstreams.clone(),
+        tokens: state.edge.internal.clone(),
+        pages: Pages {
+            password_reset: settings.password_reset_url.clone(),
+            email_change: settings.email_change_url.clone(),
+        },
     }
 }
 

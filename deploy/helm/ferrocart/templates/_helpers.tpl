@@ -88,6 +88,10 @@ capabilities: { drop: [ALL] }
   value: http://{{ $full }}-{{ . }}:{{ (get $platform .).port }}
 {{- end }}
 {{- if eq .name "gateway" }}
+{{- if .root.Values.tls.secret }}
+- { name: TLS_CERT_FILE, value: /run/ferrocart/tls/tls.crt }
+- { name: TLS_KEY_FILE, value: /run/ferrocart/tls/tls.key }
+{{- end }}
 {{- with .root.Values.oidc.issuer }}
 - { name: OIDC_ISSUER, value: {{ . | quote }} }
 - { name: OIDC_AUDIENCE, value: {{ $.root.Values.oidc.audience | quote }} }
@@ -120,6 +124,9 @@ capabilities: { drop: [ALL] }
 - { name: keys, mountPath: /run/ferrocart/keys, readOnly: true }
 - { name: jwks, mountPath: /run/ferrocart/jwks, readOnly: true }
 - { name: tmp, mountPath: /tmp }
+{{- if and (eq .name "gateway") .root.Values.tls.secret }}
+- { name: tls, mountPath: /run/ferrocart/tls, readOnly: true }
+{{- end }}
 {{- end -}}
 
 {{- define "ferrocart.keyVolumes" -}}
@@ -137,6 +144,10 @@ capabilities: { drop: [ALL] }
     name: {{ .root.Values.secrets.internalJwksConfigMap | default (printf "%s-internal-jwks" (include "ferrocart.fullname" .root)) }}
 - name: tmp
   emptyDir: { sizeLimit: 64Mi }
+{{- if and (eq .name "gateway") .root.Values.tls.secret }}
+- name: tls
+  secret: { secretName: {{ .root.Values.tls.secret }}, defaultMode: 0440 }
+{{- end }}
 {{- end -}}
 
 {{/* Lets a bundled store's pods be found by a NetworkPolicy. */}}

@@ -75,6 +75,7 @@ pub(crate) async fn gate(
         return Ok(request.into_response(Problem::internal().error_response()));
     };
     let origin = allowed_origin(&edge.settings, request.headers());
+    let is_secure = request.app_config().secure();
     let deprecation = edge.settings.deprecation(&rules, request.method());
     let checked = edge.check(&rules, &mut request).await;
     let mut response = match checked.outcome {
@@ -89,6 +90,10 @@ pub(crate) async fn gate(
     let headers = response.headers_mut();
     limit_fields(headers, checked.verdict.as_ref());
     security_fields(headers);
+    if is_secure {
+        // Two years, as the lists of browsers want it.
+        set(headers, "strict-transport-security", "max-age=63072000");
+    }
     if let Some(deprecation) = deprecation {
         deprecation.tell(headers);
     }

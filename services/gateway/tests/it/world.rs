@@ -19,6 +19,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct World {
     pub(crate) api: Api,
     pub(crate) port: u16,
+    pub(crate) tls_port: Option<u16>,
     pub(crate) env: TestEnv,
     pub(crate) upstream: Upstream,
     pub(crate) clock: Arc<MockClock>,
@@ -66,11 +67,13 @@ impl World {
             .await
             .expect("the gateway");
         let port = application.port().unwrap();
+        let tls_port = application.tls_port().unwrap();
         let stop = CancellationToken::new();
         ferrocart_telemetry::spawn("gateway", application.run_until_stopped(stop.clone()));
         Self {
             api: Api::new(port),
             port,
+            tls_port,
             env,
             upstream,
             clock,
