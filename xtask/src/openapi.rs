@@ -44,7 +44,7 @@ pub(crate) fn run(check: bool, release: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every reference leads somewhere, and every code is explained in docs/errors.md.
+/// Every reference leads somewhere, every call has a name of its own, and every code is explained in docs/errors.md.
 fn sound(root: &Path, document: &Value) -> anyhow::Result<()> {
     let mut lost = BTreeSet::new();
     references(document, &mut |target| {
@@ -56,6 +56,17 @@ fn sound(root: &Path, document: &Value) -> anyhow::Result<()> {
         }
     });
     ensure!(lost.is_empty(), "references that lead nowhere: {lost:?}");
+    let mut named = BTreeSet::new();
+    let items = document["paths"].as_object().context("paths")?;
+    for operation in items
+        .values()
+        .filter_map(Value::as_object)
+        .flat_map(|item| item.values())
+    {
+        if let Some(name) = operation["operationId"].as_str() {
+            ensure!(named.insert(name), "two calls have the operationId {name}");
+        }
+    }
     let explained = fs::read_to_string(root.join("docs/errors.md"))?;
     let words: BTreeSet<&str> = explained
         .split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_')

@@ -21,7 +21,7 @@ pub(crate) struct AddRequest {
 ///
 /// With an `Idempotency-Key` a request that is sent again within a day adds nothing and is answered with the
 /// cart as it stands, and `Idempotent-Replayed: true`.
-#[utoipa::path(post, path = "/v1/cart/items", tag = "cart", security(("bearer" = [])), request_body = AddRequest,
+#[utoipa::path(post, path = "/v1/cart/items", operation_id = "add_cart_item", tag = "cart", security(("bearer" = [])), request_body = AddRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters; the same one with a retry")),
     responses((status = 200, body = CartBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
         (status = 404, description = "PRODUCT_NOT_FOUND", body = ProblemBody),
@@ -61,7 +61,7 @@ pub(crate) struct SetRequest {
 }
 
 /// Set the quantity of a line. Its price is read anew: so a changed price is accepted.
-#[utoipa::path(put, path = "/v1/cart/items/{sku_id}", tag = "cart", security(("bearer" = [])),
+#[utoipa::path(put, path = "/v1/cart/items/{sku_id}", operation_id = "set_cart_item", tag = "cart", security(("bearer" = [])),
     params(("sku_id" = SkuId, Path)), request_body = SetRequest,
     responses((status = 200, body = CartBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
         (status = 404, description = "CART_ITEM_NOT_FOUND, PRODUCT_NOT_FOUND", body = ProblemBody),
@@ -84,7 +84,7 @@ pub(crate) async fn set(
 }
 
 /// Take a line out.
-#[utoipa::path(delete, path = "/v1/cart/items/{sku_id}", tag = "cart", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/cart/items/{sku_id}", operation_id = "remove_cart_item", tag = "cart", security(("bearer" = [])),
     params(("sku_id" = SkuId, Path)),
     responses((status = 200, body = CartBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
         (status = 404, description = "CART_ITEM_NOT_FOUND", body = ProblemBody),

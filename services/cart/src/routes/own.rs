@@ -11,7 +11,7 @@ use crate::error::CartError;
 
 /// Read your cart, with the prices of today and what is left of each SKU. An empty one is an answer, not an
 /// error. A changed price is taken over and told in `notices` until the line is changed.
-#[utoipa::path(get, path = "/v1/cart", tag = "cart", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/cart", operation_id = "read_cart", tag = "cart", security(("bearer" = [])),
     responses((status = 200, body = CartBody), (status = 401, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(crate) async fn read(caller: Caller, state: web::Data<State>) -> Result<HttpResponse, CartError> {
     let cart = state.store.read(own_cart(&caller)?).await?;
@@ -20,7 +20,7 @@ pub(crate) async fn read(caller: Caller, state: web::Data<State>) -> Result<Http
 }
 
 /// Empty your cart.
-#[utoipa::path(delete, path = "/v1/cart", tag = "cart", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/cart", operation_id = "clear_cart", tag = "cart", security(("bearer" = [])),
     responses((status = 200, body = CartBody), (status = 401, body = ProblemBody),
         (status = 409, description = "CART_CHECKED_OUT", body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(crate) async fn clear(caller: Caller, state: web::Data<State>) -> Result<HttpResponse, CartError> {
@@ -38,7 +38,7 @@ pub(crate) struct MergeRequest {
 
 /// Move the cart of a guest session into yours, after a login. Each line arrives once, however often the
 /// call is repeated; what does not fit is named in `notices`.
-#[utoipa::path(post, path = "/v1/cart/merge", tag = "cart", security(("bearer" = [])), request_body = MergeRequest,
+#[utoipa::path(post, path = "/v1/cart/merge", operation_id = "merge_cart", tag = "cart", security(("bearer" = [])), request_body = MergeRequest,
     responses((status = 200, body = CartBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
         (status = 409, description = "CART_CHECKED_OUT", body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(crate) async fn merge(

@@ -17,7 +17,7 @@ pub(crate) struct CategoryList<'a> {
 }
 
 /// All categories
-#[utoipa::path(get, path = "/v1/categories", tag = "catalog",
+#[utoipa::path(get, path = "/v1/categories", operation_id = "list_categories", tag = "catalog",
     responses(
         (status = 200, body = CategoryList<'static>),
         (status = 503, body = ProblemBody, content_type = "application/problem+json"),
@@ -36,7 +36,7 @@ pub(crate) async fn list(_caller: Caller, catalog: web::Data<Catalog>) -> Result
 }
 
 /// Add a category to the tree
-#[utoipa::path(post, path = "/v1/categories", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/categories", operation_id = "create_category", tag = "catalog", security(("bearer" = [])),
     request_body = NewCategory,
     responses(
         (status = 201, body = Category),

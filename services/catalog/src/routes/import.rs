@@ -27,7 +27,7 @@ const NDJSON: &str = "application/x-ndjson";
 /// A product as `POST /v1/products` takes it on every line. Each is created, or updated where the
 /// merchant has one with this handle; a SKU keeps its `sku_id`. The answer has a line for each line and
 /// ends with a summary.
-#[utoipa::path(post, path = "/v1/products:import", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/products:import", operation_id = "import_products", tag = "catalog", security(("bearer" = [])),
     request_body(content = Content, content_type = "application/x-ndjson", description = "One product a line, at most 256 KiB each"),
     responses(
         (status = 200, body = LineResult, content_type = "application/x-ndjson",

@@ -21,7 +21,7 @@ fn answer(mut response: HttpResponseBuilder, product: &Product) -> HttpResponse 
 /// Create a product
 ///
 /// Its SKUs get their `sku_id`s here, and keep them for good.
-#[utoipa::path(post, path = "/v1/products", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/products", operation_id = "create_product", tag = "catalog", security(("bearer" = [])),
     request_body = Content,
     responses(
         (status = 201, body = ProductView<'static>),
@@ -44,7 +44,7 @@ pub(crate) async fn create(
 /// Replace a product
 ///
 /// With `If-Match` only if it has that version still. A SKU that is left out is no longer sold.
-#[utoipa::path(put, path = "/v1/products/{product_id}", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(put, path = "/v1/products/{product_id}", operation_id = "put_product", tag = "catalog", security(("bearer" = [])),
     params(("product_id" = uuid::Uuid, Path), ("If-Match" = Option<String>, Header, description = "The ETag of the version to replace")),
     request_body = Content,
     responses(
@@ -70,7 +70,7 @@ pub(crate) async fn replace(
 /// Change parts of a product
 ///
 /// A JSON merge patch: what is absent stays; within `attributes`, `null` removes a key.
-#[utoipa::path(patch, path = "/v1/products/{product_id}", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(patch, path = "/v1/products/{product_id}", operation_id = "patch_product", tag = "catalog", security(("bearer" = [])),
     params(("product_id" = uuid::Uuid, Path), ("If-Match" = Option<String>, Header, description = "The ETag of the version to change")),
     request_body = ContentPatch,
     responses(
@@ -96,7 +96,7 @@ pub(crate) async fn merge(
 /// Archive a product
 ///
 /// It is no longer shown nor sold. Doing it twice is doing it once.
-#[utoipa::path(delete, path = "/v1/products/{product_id}", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/products/{product_id}", operation_id = "archive_product", tag = "catalog", security(("bearer" = [])),
     params(("product_id" = uuid::Uuid, Path), ("If-Match" = Option<String>, Header, description = "The ETag of the version to archive")),
     responses(
         (status = 204),

@@ -29,7 +29,7 @@ const BRAND_CHARS_MAX: usize = 100;
 /// One product
 ///
 /// Drafts and archived products are shown to their merchant alone.
-#[utoipa::path(get, path = "/v1/products/{product_id}", tag = "catalog",
+#[utoipa::path(get, path = "/v1/products/{product_id}", operation_id = "read_product", tag = "catalog",
     params(("product_id" = uuid::Uuid, Path), ("If-None-Match" = Option<String>, Header, description = "The ETag of the version that the client has")),
     responses(
         (status = 200, body = ProductView<'static>, description = "With `Warning: 110` and `Age` when the database is away and a stale answer is served"),
@@ -96,7 +96,7 @@ pub(crate) struct BatchQuery {
 /// Several products at once
 ///
 /// In the order asked for; ids of products that are not sold, or unknown, are left out.
-#[utoipa::path(get, path = "/v1/products:batch", tag = "catalog", params(BatchQuery),
+#[utoipa::path(get, path = "/v1/products:batch", operation_id = "list_products_by_id", tag = "catalog", params(BatchQuery),
     responses(
         (status = 200, body = Page<ProductView<'static>>),
         (status = 400, description = "VALIDATION_ERROR, INVALID_PRODUCT_ID", body = ProblemBody, content_type = "application/problem+json"),
@@ -143,7 +143,7 @@ pub(crate) struct ListQuery {
 }
 
 /// Browse the active products, newest first
-#[utoipa::path(get, path = "/v1/products", tag = "catalog", params(ListQuery),
+#[utoipa::path(get, path = "/v1/products", operation_id = "list_products", tag = "catalog", params(ListQuery),
     responses(
         (status = 200, body = Page<ProductView<'static>>),
         (status = 400, description = "VALIDATION_ERROR", body = ProblemBody, content_type = "application/problem+json"),

@@ -29,7 +29,7 @@ fn ids(path: &Ids) -> Result<(ProductId, ReviewId), Problem> {
 /// Change your review
 ///
 /// One that was rejected waits for a moderator again.
-#[utoipa::path(put, path = "/v1/products/{product_id}/reviews/{review_id}", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(put, path = "/v1/products/{product_id}/reviews/{review_id}", operation_id = "put_review", tag = "catalog", security(("bearer" = [])),
     params(("product_id" = uuid::Uuid, Path), ("review_id" = uuid::Uuid, Path)),
     request_body = ReviewBody,
     responses(
@@ -55,7 +55,7 @@ pub(crate) async fn rewrite(
 }
 
 /// Remove your review, or, as a moderator, anybody's
-#[utoipa::path(delete, path = "/v1/products/{product_id}/reviews/{review_id}", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/products/{product_id}/reviews/{review_id}", operation_id = "remove_review", tag = "catalog", security(("bearer" = [])),
     params(("product_id" = uuid::Uuid, Path), ("review_id" = uuid::Uuid, Path)),
     responses(
         (status = 204),
@@ -87,7 +87,7 @@ pub(crate) struct ModerationBody {
 }
 
 /// Publish a review, or reject it
-#[utoipa::path(put, path = "/v1/products/{product_id}/reviews/{review_id}/status", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(put, path = "/v1/products/{product_id}/reviews/{review_id}/status", operation_id = "moderate_review", tag = "catalog", security(("bearer" = [])),
     params(("product_id" = uuid::Uuid, Path), ("review_id" = uuid::Uuid, Path)),
     request_body = ModerationBody,
     responses(
@@ -118,7 +118,7 @@ pub(crate) struct VotesBody {
 /// Say that a review is helpful
 ///
 /// Saying it twice is saying it once. Not for your own.
-#[utoipa::path(put, path = "/v1/products/{product_id}/reviews/{review_id}/helpful", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(put, path = "/v1/products/{product_id}/reviews/{review_id}/helpful", operation_id = "find_review_helpful", tag = "catalog", security(("bearer" = [])),
     params(("product_id" = uuid::Uuid, Path), ("review_id" = uuid::Uuid, Path)),
     responses(
         (status = 200, body = VotesBody),
@@ -134,7 +134,7 @@ pub(crate) async fn find_helpful(
 }
 
 /// Take back that a review is helpful
-#[utoipa::path(delete, path = "/v1/products/{product_id}/reviews/{review_id}/helpful", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/products/{product_id}/reviews/{review_id}/helpful", operation_id = "find_review_unhelpful", tag = "catalog", security(("bearer" = [])),
     params(("product_id" = uuid::Uuid, Path), ("review_id" = uuid::Uuid, Path)),
     responses(
         (status = 200, body = VotesBody),
@@ -162,7 +162,7 @@ async fn voted(
 }
 
 /// The reviews that wait for a moderator, oldest first
-#[utoipa::path(get, path = "/v1/admin/reviews", tag = "catalog", security(("bearer" = [])), params(PageQuery),
+#[utoipa::path(get, path = "/v1/admin/reviews", operation_id = "list_pending_reviews", tag = "catalog", security(("bearer" = [])), params(PageQuery),
     responses(
         (status = 200, body = Page<Review>),
         (status = 400, description = "VALIDATION_ERROR", body = ProblemBody, content_type = "application/problem+json"),

@@ -44,7 +44,7 @@ impl From<ReviewBody> for ReviewText {
 }
 
 /// The published reviews of a product, newest first
-#[utoipa::path(get, path = "/v1/products/{product_id}/reviews", tag = "catalog",
+#[utoipa::path(get, path = "/v1/products/{product_id}/reviews", operation_id = "list_reviews", tag = "catalog",
     params(("product_id" = uuid::Uuid, Path), PageQuery),
     responses(
         (status = 200, body = Page<Review>),
@@ -89,7 +89,7 @@ pub(crate) async fn list(
 ///
 /// For customers to whom an order with it was delivered; once. Where reviews need approval it is `pending`
 /// at first, and not shown.
-#[utoipa::path(post, path = "/v1/products/{product_id}/reviews", tag = "catalog", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/products/{product_id}/reviews", operation_id = "create_review", tag = "catalog", security(("bearer" = [])),
     params(("product_id" = uuid::Uuid, Path)),
     request_body = ReviewBody,
     responses(

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ferrocart_http_kit::{define_examples, document_problem};
 use serde_json::{Map, Value, json};
@@ -23,7 +23,36 @@ pub(crate) fn merge(own: &Value, services: &BTreeMap<Service, Value>) -> Value {
         }
     }
     define_examples(&mut merged);
+    forget_unused(&mut merged);
     merged
+}
+
+/// Removes the schemas that no public call leads to: those of the services' internal calls.
+fn forget_unused(merged: &mut Value) {
+    let mut used = BTreeSet::new();
+    follow(&merged["paths"], merged, &mut used);
+    if let Some(schemas) = merged["components"]["schemas"].as_object_mut() {
+        schemas.retain(|name, _| used.contains(&reference("schemas", name)));
+    }
+}
+
+/// Adds the references in a value, and all that these lead to.
+fn follow(value: &Value, document: &Value, used: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            if let Some(Value::String(target)) = members.get("$ref")
+                && used.insert(target.clone())
+                && let Some(place) = target.strip_prefix('#').and_then(|path| document.pointer(path))
+            {
+                follow(place, document, used);
+            }
+            for member in members.values() {
+                follow(member, document, used);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| follow(item, document, used)),
+        _ => {}
+    }
 }
 
 /// The references of a document's components whose names others have taken for something else, with what
@@ -229,13 +258,13 @@ mod tests {
     }
 
     fn merged() -> Value {
-        let own = json!({"paths": {"/v1/users": {"post": {}}}, "components": {"schemas": {"Money": {"a": 1}, "Same": 1}}});
+        let own = json!({"paths": {"/v1/users": {"post": {"responses": {"200": {"$ref": "#/components/schemas/Money"}}}}}, "components": {"schemas": {"Money": {"a": 1}, "Same": 1}}});
         let answer =
             json!({"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Money"}}}});
         let cart = service(
             &json!({
                 "/v1/cart": {"get": {"responses": {"200": answer}}, "head": {}},
-                "/v1/cart/items/{id}": {"put": {"summary": "set"}},
+                "/v1/cart/items/{id}": {"put": {"summary": "set", "responses": {"200": {"$ref": "#/components/schemas/Line"}}}},
                 "/v1/products": {"get": {"summary": "not the cart's"}},
                 "/internal/v1/carts/{cart_id}": {"get": {}},
             }),
@@ -259,6 +288,26 @@ mod tests {
             json!([{"bearer": []}])
         );
         assert_eq!(merged["tags"], json!([{"name": "x"}]));
+    }
+
+    #[test]
+    fn what_no_public_call_leads_to_is_not_told() {
+        let schema = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+        let answer = json!({"content": {"application/json": {"schema": schema("Cart")}}});
+        let cart = service(
+            &json!({
+                "/v1/cart": {"get": {"responses": {"200": answer}}},
+                "/internal/v1/carts/{cart_id}": {"get": {"responses": {"200": schema("Internal")}}},
+            }),
+            &json!({"Cart": {"of": schema("Line")}, "Line": {"of": schema("Cart")}, "Internal": {}}),
+        );
+        let merged = merge(&json!({}), &BTreeMap::from([(Service::Cart, cart)]));
+        let schemas: Vec<&String> = merged["components"]["schemas"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect();
+        assert_eq!(schemas, ["Cart", "Line"]);
     }
 
     #[test]

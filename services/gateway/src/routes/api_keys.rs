@@ -69,7 +69,7 @@ impl ApiKeyAnswer {
 /// Make an API key for a machine
 ///
 /// The machine gets access tokens for it at `/v1/auth/token` (`grant_type=client_credentials`).
-#[utoipa::path(post, path = "/v1/users/{user_id}/api-keys", tag = "users", params(("user_id" = Uuid, Path)), request_body = CreateApiKey, responses(
+#[utoipa::path(post, path = "/v1/users/{user_id}/api-keys", operation_id = "create_api_key", tag = "users", params(("user_id" = Uuid, Path)), request_body = CreateApiKey, responses(
     (status = 201, description = "the key with its secret, which is shown this once", body = ApiKeyAnswer),
     (status = 400, description = "VALIDATION_ERROR", body = ProblemBody, content_type = "application/problem+json"),
     (status = 403, description = "FORBIDDEN: another user's account, or a role that you do not have", body = ProblemBody, content_type = "application/problem+json"),
@@ -105,7 +105,7 @@ pub(crate) async fn create(
 }
 
 /// List the API keys of an account
-#[utoipa::path(get, path = "/v1/users/{user_id}/api-keys", tag = "users", params(("user_id" = Uuid, Path)), responses(
+#[utoipa::path(get, path = "/v1/users/{user_id}/api-keys", operation_id = "list_api_keys", tag = "users", params(("user_id" = Uuid, Path)), responses(
     (status = 200, description = "those that are not revoked, without their secrets", body = ApiKeyList),
     (status = 403, description = "FORBIDDEN: another user's", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -123,7 +123,7 @@ pub(crate) async fn list(
 /// Revoke an API key
 ///
 /// No new token is given for it; the last one ends by itself, with its `expires_in`.
-#[utoipa::path(delete, path = "/v1/users/{user_id}/api-keys/{key_id}", tag = "users", params(("user_id" = Uuid, Path), ("key_id" = Uuid, Path)), responses(
+#[utoipa::path(delete, path = "/v1/users/{user_id}/api-keys/{key_id}", operation_id = "revoke_api_key", tag = "users", params(("user_id" = Uuid, Path), ("key_id" = Uuid, Path)), responses(
     (status = 204, description = "revoked; also when it was before"),
     (status = 403, description = "FORBIDDEN: another user's", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "KEY_NOT_FOUND", body = ProblemBody, content_type = "application/problem+json"),

@@ -85,7 +85,7 @@ pub(crate) async fn log_in(
 /// Get a new pair of tokens for a refresh token
 ///
 /// The refresh token is used up. Using it again ends the whole session.
-#[utoipa::path(post, path = "/v1/auth/refresh", tag = "auth", request_body = RefreshToken, security(()), responses(
+#[utoipa::path(post, path = "/v1/auth/refresh", operation_id = "refresh_tokens", tag = "auth", request_body = RefreshToken, security(()), responses(
     (status = 200, description = "the next pair", body = TokenAnswer),
     (status = 401, description = "INVALID_REFRESH_TOKEN", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -116,7 +116,7 @@ pub(crate) async fn log_out(
 }
 
 /// Begin a guest session
-#[utoipa::path(post, path = "/v1/auth/guest", tag = "auth", security(()), responses(
+#[utoipa::path(post, path = "/v1/auth/guest", operation_id = "begin_guest_session", tag = "auth", security(()), responses(
     (status = 200, description = "tokens of a guest, who can fill a cart and check out", body = TokenAnswer),
 ))]
 pub(crate) async fn guest(sessions: web::Data<Sessions>) -> Result<HttpResponse, ServiceError> {
@@ -124,7 +124,7 @@ pub(crate) async fn guest(sessions: web::Data<Sessions>) -> Result<HttpResponse,
 }
 
 /// The public keys of access tokens
-#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth", security(()), responses(
+#[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "read_public_keys", tag = "auth", security(()), responses(
     (status = 200, description = "a JWK set (RFC 7517)", body = serde_json::Value),
 ))]
 pub(crate) async fn jwks(tokens: web::Data<AccessTokens>) -> HttpResponse {

@@ -20,7 +20,7 @@ pub(crate) struct MailedToken {
 /// The link came to the address that the account has from now on, and is used up. Where it came to a former address, which
 /// thereby takes its account back, all logins end and the password is void: set a new one by a mailed link. Otherwise the
 /// logins end, that one apart from which the change was asked for, and the former address is told.
-#[utoipa::path(post, path = "/v1/auth/email-change/confirm", tag = "auth", request_body = MailedToken, security(()), responses(
+#[utoipa::path(post, path = "/v1/auth/email-change/confirm", operation_id = "confirm_email_change", tag = "auth", request_body = MailedToken, security(()), responses(
     (status = 204, description = "the account has the address"),
     (status = 400, description = "INVALID_LINK: used, too old, or none of ours; VALIDATION_ERROR", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "EMAIL_TAKEN: another account has the address by now; CONCURRENT_CHANGE: try again", body = ProblemBody, content_type = "application/problem+json"),

@@ -70,7 +70,7 @@ impl Snapshot {
 /// Server-Sent Events: first the present state, then every change as it happens. Each event has the name
 /// `order`, the order's sequence as its `id`, and as its data `{"order_id","status","sequence","at"}`. With
 /// `Last-Event-ID` only what came after it is sent. The stream ends after DELIVERED, CANCELLED or REFUNDED.
-#[utoipa::path(get, path = "/v1/orders/{order_id}/events", tag = "orders",
+#[utoipa::path(get, path = "/v1/orders/{order_id}/events", operation_id = "watch_order", tag = "orders",
     params(("order_id" = OrderId, Path), ("Last-Event-ID" = Option<i64>, Header)),
     responses(
         (status = 200, description = "the stream", content_type = "text/event-stream", body = String),

@@ -37,7 +37,7 @@ pub(crate) struct NewPassword {
 ///
 /// It is mailed to the address, if that has an account. The answer does not say whether it has, nor whether it was
 /// written to too often in this hour.
-#[utoipa::path(post, path = "/v1/auth/password-reset", tag = "auth", request_body = ResetPassword, security(()), responses(
+#[utoipa::path(post, path = "/v1/auth/password-reset", operation_id = "ask_password_reset", tag = "auth", request_body = ResetPassword, security(()), responses(
     (status = 202, description = "whoever has this account gets a mail"),
     (status = 400, description = "VALIDATION_ERROR: no e-mail address", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -52,7 +52,7 @@ pub(crate) async fn ask(
 /// Set a new password by a mailed link
 ///
 /// The link is used up, and all logins end.
-#[utoipa::path(post, path = "/v1/auth/password-reset/confirm", tag = "auth", request_body = NewPassword, security(()), responses(
+#[utoipa::path(post, path = "/v1/auth/password-reset/confirm", operation_id = "confirm_password_reset", tag = "auth", request_body = NewPassword, security(()), responses(
     (status = 204, description = "log in with the new password"),
     (status = 400, description = "INVALID_LINK: used, too old, or none of ours; VALIDATION_ERROR", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "CONCURRENT_CHANGE: try again", body = ProblemBody, content_type = "application/problem+json"),

@@ -134,7 +134,7 @@ pub(super) fn own_or_admin(admitted: &Admitted, id: &str) -> Result<(UserId, boo
 }
 
 /// Open an account
-#[utoipa::path(post, path = "/v1/users", tag = "users", request_body = Register, security(()), responses(
+#[utoipa::path(post, path = "/v1/users", operation_id = "register_user", tag = "users", request_body = Register, security(()), responses(
     (status = 201, description = "the account, with the role customer", body = UserAnswer),
     (status = 400, description = "VALIDATION_ERROR", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "EMAIL_TAKEN", body = ProblemBody, content_type = "application/problem+json"),
@@ -152,7 +152,7 @@ pub(crate) async fn register(
 }
 
 /// Read a profile
-#[utoipa::path(get, path = "/v1/users/{user_id}", tag = "users", params(("user_id" = UserId, Path)), responses(
+#[utoipa::path(get, path = "/v1/users/{user_id}", operation_id = "read_user", tag = "users", params(("user_id" = UserId, Path)), responses(
     (status = 200, description = "the profile", body = UserAnswer),
     (status = 403, description = "FORBIDDEN: another user's", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "USER_NOT_FOUND, for an administrator", body = ProblemBody, content_type = "application/problem+json"),
@@ -170,7 +170,7 @@ pub(crate) async fn get(
 ///
 /// Another e-mail address is the account's once the link is followed that is mailed there; until then it is the answer's
 /// `pending_email`.
-#[utoipa::path(put, path = "/v1/users/{user_id}", tag = "users", params(("user_id" = UserId, Path)), request_body = PutProfile, responses(
+#[utoipa::path(put, path = "/v1/users/{user_id}", operation_id = "put_user", tag = "users", params(("user_id" = UserId, Path)), request_body = PutProfile, responses(
     (status = 200, description = "the profile as it is now", body = UserAnswer),
     (status = 403, description = "FORBIDDEN: another user's", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "USER_NOT_FOUND, for an administrator", body = ProblemBody, content_type = "application/problem+json"),
@@ -197,7 +197,7 @@ pub(crate) async fn put(
 ///
 /// Another e-mail address is the account's once the link is followed that is mailed there; until then it is the answer's
 /// `pending_email`.
-#[utoipa::path(patch, path = "/v1/users/{user_id}", tag = "users", params(("user_id" = UserId, Path)), request_body = PatchProfile, responses(
+#[utoipa::path(patch, path = "/v1/users/{user_id}", operation_id = "patch_user", tag = "users", params(("user_id" = UserId, Path)), request_body = PatchProfile, responses(
     (status = 200, description = "the profile as it is now", body = UserAnswer),
     (status = 403, description = "FORBIDDEN: another user's", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "USER_NOT_FOUND, for an administrator", body = ProblemBody, content_type = "application/problem+json"),
@@ -240,7 +240,7 @@ async fn change_profile(
 }
 
 /// Set the roles of an account
-#[utoipa::path(put, path = "/v1/users/{user_id}/roles", tag = "users", params(("user_id" = UserId, Path)), request_body = PutRoles, responses(
+#[utoipa::path(put, path = "/v1/users/{user_id}/roles", operation_id = "put_user_roles", tag = "users", params(("user_id" = UserId, Path)), request_body = PutRoles, responses(
     (status = 200, description = "the profile; the roles stand in the next access token", body = UserAnswer),
     (status = 403, description = "FORBIDDEN: for administrators", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "USER_NOT_FOUND", body = ProblemBody, content_type = "application/problem+json"),

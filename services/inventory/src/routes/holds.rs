@@ -15,7 +15,7 @@ use crate::routes::{AppState, actor, parse_reservation, parse_sku};
 /// Hold units for a short time
 ///
 /// Nobody else can buy them until the hold expires. `POST /v1/orders` makes an order of it.
-#[utoipa::path(post, path = "/v1/holds", tag = "holds", request_body = PlaceHoldDto,
+#[utoipa::path(post, path = "/v1/holds", operation_id = "place_hold", tag = "holds", request_body = PlaceHoldDto,
     security(("bearer" = [])),
     params(("Idempotency-Key" = String, Header, description = "One for each request, the same with a retry")),
     responses((status = 201, body = HoldDto, headers(("Location" = String))),

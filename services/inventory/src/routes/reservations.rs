@@ -17,7 +17,7 @@ use crate::routes::{
 /// Make a reservation last
 ///
 /// It no longer expires. Confirming it again changes nothing.
-#[utoipa::path(post, path = "/v1/inventory/confirm", tag = "inventory",
+#[utoipa::path(post, path = "/v1/inventory/confirm", operation_id = "confirm_reservation", tag = "inventory",
     request_body = ReservationCommandDto, security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header,
         description = "Required of users: one for each request, the same with a retry")),
@@ -41,7 +41,7 @@ pub(crate) async fn confirm(
 ///
 /// Releasing again changes nothing; the first reason stays. A service may name the order instead: an order
 /// that has no reservation yet then never gets one.
-#[utoipa::path(post, path = "/v1/inventory/release", tag = "inventory",
+#[utoipa::path(post, path = "/v1/inventory/release", operation_id = "release_reservation", tag = "inventory",
     request_body = ReleaseDto, security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header,
         description = "Required of users: one for each request, the same with a retry")),
@@ -116,7 +116,7 @@ pub(crate) async fn extend(
 }
 
 /// Take the units of a confirmed reservation out of the warehouse
-#[utoipa::path(post, path = "/v1/inventory/deduct", tag = "inventory",
+#[utoipa::path(post, path = "/v1/inventory/deduct", operation_id = "deduct_reservation", tag = "inventory",
     request_body = ReservationCommandDto, security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header,
         description = "Required of users: one for each request, the same with a retry")),

@@ -18,7 +18,7 @@ use crate::routes::{
 ///
 /// All lines or none. An order has one reservation: the same order again gets the same answer, with
 /// `Idempotent-Replayed: true`.
-#[utoipa::path(post, path = "/v1/inventory/reserve", tag = "inventory", request_body = ReserveDto,
+#[utoipa::path(post, path = "/v1/inventory/reserve", operation_id = "reserve_stock", tag = "inventory", request_body = ReserveDto,
     security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header,
         description = "Required of users; what makes a request the same is its order")),

@@ -20,7 +20,7 @@ use crate::routes::{
 ///
 /// With the same key and body again it changes nothing and gets the first answer. With another key it is
 /// answered 409: a SKU has its first stock once.
-#[utoipa::path(post, path = "/v1/inventory", tag = "inventory", request_body = InitialiseDto,
+#[utoipa::path(post, path = "/v1/inventory", operation_id = "initialise_stock", tag = "inventory", request_body = InitialiseDto,
     security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header,
         description = "Required of users: one for each request, the same with a retry")),
@@ -67,7 +67,7 @@ fn created(made: &[Created]) -> Result<StoredResponse, ServiceError> {
 /// Give many SKUs their first stock
 ///
 /// SKUs that have stock keep it and are marked `existing`, so it can be repeated.
-#[utoipa::path(post, path = "/v1/inventory:batch", tag = "inventory", request_body = InitialiseBatchDto,
+#[utoipa::path(post, path = "/v1/inventory:batch", operation_id = "initialise_stocks", tag = "inventory", request_body = InitialiseBatchDto,
     security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header,
         description = "Required of users: one for each request, the same with a retry")),
@@ -173,7 +173,7 @@ fn if_match(request: &HttpRequest) -> Result<Option<i64>, Problem> {
 /// Take a SKU off sale
 ///
 /// What is available is written off; what is reserved may still be shipped.
-#[utoipa::path(delete, path = "/v1/inventory/{sku_id}", tag = "inventory",
+#[utoipa::path(delete, path = "/v1/inventory/{sku_id}", operation_id = "discontinue_stock", tag = "inventory",
     security(("bearer" = [])),
     params(("sku_id" = String, Path, description = "The SKU")),
     responses((status = 204),
@@ -199,7 +199,7 @@ pub(crate) async fn discontinue(
 }
 
 /// Add or take units
-#[utoipa::path(post, path = "/v1/inventory/{sku_id}/adjustments", tag = "inventory",
+#[utoipa::path(post, path = "/v1/inventory/{sku_id}/adjustments", operation_id = "adjust_stock", tag = "inventory",
     request_body = AdjustDto, security(("bearer" = [])),
     params(("sku_id" = String, Path, description = "The SKU"),
         ("Idempotency-Key" = String, Header, description = "One for each adjustment; the same with a retry")),

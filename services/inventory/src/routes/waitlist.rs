@@ -93,7 +93,7 @@ async fn ticket_dto(state: &AppState, ticket: &Ticket) -> Result<TicketDto, Serv
 /// When the SKU is sold out. First come, first served: a unit that is released becomes a hold of the next in line
 /// before anybody else can buy it. A buyer has one place in the line of a SKU. With `wait_seconds` the answer is
 /// waited for: 201 with the hold, or 202 with the place in line, which is kept, whoever hangs up.
-#[utoipa::path(post, path = "/v1/waitlist", tag = "flash-sales", request_body = JoinDto,
+#[utoipa::path(post, path = "/v1/waitlist", operation_id = "join_waitlist", tag = "flash-sales", request_body = JoinDto,
     security(("bearer" = [])),
     params(("Idempotency-Key" = String, Header, description = "One for each request, the same with a retry")),
     responses((status = 201, body = TicketDto, description = "GRANTED"),
@@ -167,7 +167,7 @@ async fn own(caller: &Caller, state: &AppState, text: &str) -> Result<Ticket, Se
 /// Leave the line
 ///
 /// Answers the ticket as it is afterwards: what was granted already stays granted.
-#[utoipa::path(delete, path = "/v1/waitlist/{ticket}", tag = "flash-sales",
+#[utoipa::path(delete, path = "/v1/waitlist/{ticket}", operation_id = "leave_waitlist", tag = "flash-sales",
     security(("bearer" = [])), params(("ticket" = String, Path)),
     responses((status = 200, body = TicketDto),
         (status = 400, body = ProblemBody, description = "INVALID_TICKET_ID"),

@@ -48,7 +48,7 @@ pub(crate) struct NotificationPage {
 }
 
 /// What was sent to you, the newest first. Support and admins may ask for another customer's.
-#[utoipa::path(get, path = "/v1/notifications", tag = "notification", security(("bearer" = [])), params(ListQuery),
+#[utoipa::path(get, path = "/v1/notifications", operation_id = "list_notifications", tag = "notification", security(("bearer" = [])), params(ListQuery),
     responses((status = 200, body = NotificationPage), (status = 400, body = ProblemBody),
         (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(crate) async fn list(

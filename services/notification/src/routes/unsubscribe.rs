@@ -25,7 +25,7 @@ pub(crate) struct Link {
 }
 
 /// The page behind the link to unsubscribe in an e-mail; it asks, and changes nothing.
-#[utoipa::path(get, path = "/v1/notifications/unsubscribe", tag = "notification", params(Link),
+#[utoipa::path(get, path = "/v1/notifications/unsubscribe", operation_id = "show_unsubscribe", tag = "notification", params(Link),
     responses((status = 200, body = String, content_type = "text/html"), (status = 400, body = ProblemBody)))]
 pub(crate) async fn ask(
     Query(link): Query<Link>,

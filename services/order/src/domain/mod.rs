@@ -1,8 +1,9 @@
 //! Pure: what an order is, what it may become, and what follows what in a saga. No I/O.
 
-/// An enum whose members are upper-case words in JSON and in the database alike.
+/// An enum whose members are upper-case words in JSON, in its document and in the database alike: a word is taken as a token
+/// because utoipa does not see one that is taken as a literal.
 macro_rules! words {
-    ($(#[$meta:meta])* $visibility:vis enum $name:ident { $($(#[$doc:meta])* $member:ident = $word:literal,)+ }) => {
+    ($(#[$meta:meta])* $visibility:vis enum $name:ident { $($(#[$doc:meta])* $member:ident = $word:tt,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
         $visibility enum $name {

@@ -53,7 +53,7 @@ pub(crate) struct SagaQuery {
 ///
 /// What is under way and does not get on, for support.
 #[utoipa::path(
-    get, path = "/v1/admin/sagas", tag = "admin", params(SagaQuery),
+    get, path = "/v1/admin/sagas", operation_id = "list_sagas", tag = "admin", params(SagaQuery),
     responses(
         (status = 200, description = "A page of sagas, the oldest first", body = Page<SagaView>),
         (status = 400, description = "VALIDATION_ERROR", body = ProblemBody),
@@ -80,7 +80,7 @@ pub(crate) async fn sagas(
 ///
 /// Tries it at once instead of at its next turn.
 #[utoipa::path(
-    post, path = "/v1/admin/sagas/{saga_id}/retry", tag = "admin",
+    post, path = "/v1/admin/sagas/{saga_id}/retry", operation_id = "retry_saga", tag = "admin",
     params(("saga_id" = uuid::Uuid, Path),
            ("Idempotency-Key" = String, Header, description = "1 to 255 visible characters; the same one with a retry")),
     responses(
@@ -107,7 +107,7 @@ pub(crate) async fn retry(
 ///
 /// A checkout undoes what it has done, and its order is cancelled.
 #[utoipa::path(
-    post, path = "/v1/admin/sagas/{saga_id}/cancel", tag = "admin",
+    post, path = "/v1/admin/sagas/{saga_id}/cancel", operation_id = "cancel_saga", tag = "admin",
     params(("saga_id" = uuid::Uuid, Path),
            ("Idempotency-Key" = String, Header, description = "1 to 255 visible characters; the same one with a retry")),
     responses(

@@ -10,7 +10,7 @@ use crate::views::OrderView;
 ///
 /// By its owner or by support, until it is shipped. The payment is voided and the stock released.
 #[utoipa::path(
-    put, path = "/v1/orders/{order_id}/cancel", tag = "orders",
+    put, path = "/v1/orders/{order_id}/cancel", operation_id = "cancel_order", tag = "orders",
     params(("order_id" = uuid::Uuid, Path)),
     responses(
         (status = 200, description = "The order is cancelled, now or before", body = OrderView),

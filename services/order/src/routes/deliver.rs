@@ -10,7 +10,7 @@ use crate::views::OrderView;
 ///
 /// By the warehouse.
 #[utoipa::path(
-    put, path = "/v1/orders/{order_id}/deliver", tag = "orders",
+    put, path = "/v1/orders/{order_id}/deliver", operation_id = "deliver_order", tag = "orders",
     params(("order_id" = uuid::Uuid, Path)),
     responses(
         (status = 200, description = "The order is delivered, now or before", body = OrderView),

@@ -41,7 +41,7 @@ pub(crate) struct ListQuery {
 ///
 /// The newest first.
 #[utoipa::path(
-    get, path = "/v1/orders", tag = "orders", params(ListQuery),
+    get, path = "/v1/orders", operation_id = "list_orders", tag = "orders", params(ListQuery),
     responses(
         (status = 200, description = "A page of orders", body = Page<OrderView>),
         (status = 400, description = "VALIDATION_ERROR", body = ProblemBody),
@@ -84,7 +84,7 @@ pub(crate) async fn list(
 ///
 /// While the order database is away, as it was last known.
 #[utoipa::path(
-    get, path = "/v1/orders/{order_id}", tag = "orders",
+    get, path = "/v1/orders/{order_id}", operation_id = "read_order", tag = "orders",
     params(("order_id" = uuid::Uuid, Path)),
     responses(
         (status = 200, description = "The order; with `Warning: 110` as it was last known", body = OrderView),

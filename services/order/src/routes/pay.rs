@@ -25,7 +25,7 @@ pub(crate) struct Pay {
 /// Of an order that was placed without a payment method; once. The order is CONFIRMED when it is paid, and
 /// CANCELLED when the payment is declined.
 #[utoipa::path(
-    put, path = "/v1/orders/{order_id}/payment", tag = "orders",
+    put, path = "/v1/orders/{order_id}/payment", operation_id = "pay_order", tag = "orders",
     params(("order_id" = uuid::Uuid, Path)), request_body = Pay,
     responses(
         (status = 200, description = "The order as it ended: CONFIRMED or CANCELLED", body = OrderView),

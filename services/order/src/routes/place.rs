@@ -45,7 +45,7 @@ fn optional_token(text: &str, context: &()) -> garde::Result {
 /// Makes one order of a hold, at the catalog's prices: the hold's units, then payment, then confirmation. One
 /// order per Idempotency-Key and per hold, however often it is sent.
 #[utoipa::path(
-    post, path = "/v1/orders", tag = "orders",
+    post, path = "/v1/orders", operation_id = "place_order", tag = "orders",
     params(("Idempotency-Key" = String, Header, description = "1 to 255 visible characters; the same one with a retry")),
     request_body = PlaceOrder,
     responses(

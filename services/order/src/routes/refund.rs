@@ -50,7 +50,7 @@ fn positive(amount: &Money, (): &()) -> garde::Result {
 /// to more than was captured; when nothing is left the order is REFUNDED, until then it stays DELIVERED and shows
 /// what went back. A part needs an Idempotency-Key: the same key is the same refund.
 #[utoipa::path(
-    put, path = "/v1/orders/{order_id}/refund", tag = "orders",
+    put, path = "/v1/orders/{order_id}/refund", operation_id = "refund_order", tag = "orders",
     params(("order_id" = uuid::Uuid, Path),
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters; the same one with a retry. Required with an amount or items")),
     request_body = Option<Refund>,

@@ -24,7 +24,7 @@ pub(crate) struct Ship {
 ///
 /// By the warehouse, after the pick: the stock is deducted and the payment captured. Stock that is not there cancels the order.
 #[utoipa::path(
-    put, path = "/v1/orders/{order_id}/ship", tag = "orders",
+    put, path = "/v1/orders/{order_id}/ship", operation_id = "ship_order", tag = "orders",
     params(("order_id" = uuid::Uuid, Path)),
     request_body = Option<Ship>,
     responses(

@@ -27,7 +27,7 @@ pub(crate) struct AtProvider {
 /// one may be tried until the order is cancelled.
 #[utoipa::path(
     get,
-    path = "/v1/payments/{payment_id}/client-secret",
+    path = "/v1/payments/{payment_id}/client-secret", operation_id = "read_client_secret",
     tag = "payment",
     params(("payment_id" = uuid::Uuid, Path)),
     responses(

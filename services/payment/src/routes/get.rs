@@ -10,7 +10,7 @@ use crate::store::payments::By;
 /// A payment, for the one who paid, for support and for admins.
 #[utoipa::path(
     get,
-    path = "/v1/payments/{payment_id}",
+    path = "/v1/payments/{payment_id}", operation_id = "read_payment",
     tag = "payment",
     params(("payment_id" = uuid::Uuid, Path)),
     responses(

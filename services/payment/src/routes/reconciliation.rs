@@ -100,7 +100,7 @@ pub(crate) struct ReconciliationView {
 /// What differs between our books and the provider's.
 #[utoipa::path(
     get,
-    path = "/v1/admin/payments/reconciliation",
+    path = "/v1/admin/payments/reconciliation", operation_id = "read_reconciliation",
     tag = "admin",
     params(ReconciliationQuery),
     responses(
@@ -140,7 +140,7 @@ pub(crate) async fn report(
 /// Compares now. One run at a time; what can be repaired safely is.
 #[utoipa::path(
     post,
-    path = "/v1/admin/payments/reconciliation",
+    path = "/v1/admin/payments/reconciliation", operation_id = "start_reconciliation",
     tag = "admin",
     request_body = ReconciliationBody,
     responses(

@@ -8,7 +8,7 @@ use crate::provider::WebhookVerifier;
 /// What the provider tells of its own accord. Anything but a 2xx makes it come again.
 #[utoipa::path(
     post,
-    path = "/v1/payments/webhook",
+    path = "/v1/payments/webhook", operation_id = "take_payment_webhook",
     tag = "payment",
     params(("Stripe-Signature" = String, Header, description = "t=<seconds>,v1=<HMAC-SHA256 over \"t.body\">")),
     request_body(content = serde_json::Value, content_type = "application/json", description = "Stripe's event"),

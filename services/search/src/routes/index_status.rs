@@ -66,7 +66,7 @@ pub(crate) async fn index_status(finder: web::Data<Finder>) -> Result<HttpRespon
 /// Look at the index
 #[utoipa::path(
     get,
-    path = "/v1/admin/search/index",
+    path = "/v1/admin/search/index", operation_id = "read_search_index",
     tag = "admin",
     responses(
         (status = 200, description = "The index, and the one that is being filled to take its place", body = IndexStatus),
@@ -86,7 +86,7 @@ pub(crate) async fn index(finder: web::Data<Finder>, caller: Caller) -> Result<H
 /// is asked rebuilds its own.
 #[utoipa::path(
     post,
-    path = "/v1/admin/search/index/rebuild",
+    path = "/v1/admin/search/index/rebuild", operation_id = "rebuild_search_index",
     tag = "admin",
     responses(
         (status = 202, description = "It is being built"),

@@ -9,7 +9,7 @@ use crate::error::ServiceError;
 /// Find products
 #[utoipa::path(
     get,
-    path = "/v1/search",
+    path = "/v1/search", operation_id = "search_products",
     tag = "search",
     params(SearchParameters),
     responses(

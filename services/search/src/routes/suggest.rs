@@ -19,7 +19,7 @@ pub(crate) struct Suggestions {
 /// Complete what is being typed
 #[utoipa::path(
     get,
-    path = "/v1/search/suggest",
+    path = "/v1/search/suggest", operation_id = "suggest_searches",
     tag = "search",
     params(SuggestParameters),
     responses(
