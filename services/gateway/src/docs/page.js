@@ -8,6 +8,9 @@ const el = (tag, attributes, ...children) => {
   node.append(...children.filter(child => child !== null && child !== undefined));
   return node;
 };
+// What stands between backquotes is code.
+const prose = (tag, attributes, text) => el(tag, attributes, ...text.split('`')
+  .map((part, index) => (index % 2 ? el('code', {}, part) : part)));
 const VERBS = ['get', 'post', 'put', 'patch', 'delete'];
 let api = {};
 
@@ -34,7 +37,11 @@ const sample = (schema, depth = 0) => {
   if (type === 'string') return schema.format === 'uuid' ? '00000000-0000-0000-0000-000000000000' : '';
   const object = {};
   if (depth < 6) {
-    for (const [name, member] of Object.entries(schema.properties || {})) object[name] = sample(member, depth + 1);
+    for (const [name, member] of Object.entries(schema.properties || {})) {
+      const value = sample(member, depth + 1);
+      // What may be left out and has no example would be refused as it is.
+      if (value !== '' || (schema.required || []).includes(name)) object[name] = value;
+    }
   }
   return object;
 };
@@ -81,7 +88,7 @@ const send = async (verb, path, inputs, body, type, output) => {
 
 const operationBody = (verb, path, operation, shared) => {
   const box = el('div', { className: 'body' });
-  if (operation.description) box.append(el('p', {}, operation.description));
+  for (const text of (operation.description || '').split('\n\n').filter(Boolean)) box.append(prose('p', {}, text));
   const inputs = [...(shared || []), ...(operation.parameters || [])].map(resolve).map(parameter => {
     const input = el('input', { placeholder: parameter.description || '', spellcheck: false });
     if (parameter.name.toLowerCase() === 'idempotency-key') input.value = crypto.randomUUID ? crypto.randomUUID() : String(Date.now());
@@ -92,14 +99,15 @@ const operationBody = (verb, path, operation, shared) => {
   let body = null;
   if (content) {
     const value = content[1].example !== undefined ? content[1].example : sample(content[1].schema);
-    body = el('textarea', { value: typeof value === 'string' ? value : JSON.stringify(value, null, 2), spellcheck: false });
+    const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2);
+    body = el('textarea', { value: text, rows: Math.min(24, text.split('\n').length + 1), spellcheck: false });
     box.append(el('p', {}, content[0]), body);
   }
   const output = el('pre', { hidden: true });
   const type = content ? content[0] : '';
   box.append(el('p', {}, el('button', { onclick: () => send(verb, path, inputs, body, type, output) }, 'Send')), output);
   const rows = Object.entries(operation.responses || {}).map(([status, answer]) =>
-    el('tr', {}, el('td', {}, status), el('td', {}, resolve(answer).description || '')));
+    el('tr', {}, el('td', {}, status), prose('td', {}, resolve(answer).description || '')));
   box.append(el('table', {}, ...rows));
   return box;
 };
@@ -114,7 +122,9 @@ const render = () => {
       const roles = (operation['x-roles'] || []).map(role => el('span', { className: 'role' }, role));
       const card = el('details', {}, el('summary', {},
         el('span', { className: `verb ${verb}` }, verb), el('span', { className: 'path' }, path),
-        el('span', { className: 'what' }, operation.summary || ''), ...roles));
+        prose('span', { className: 'what' }, operation.summary || ''), ...roles));
+      // So that a call can be linked to: /docs#place_order opens it.
+      if (operation.operationId) card.id = operation.operationId;
       card.dataset.text = `${verb} ${path} ${operation.summary || ''} ${(operation['x-roles'] || []).join(' ')}`.toLowerCase();
       // Filled when it is opened: there are many of them.
       card.addEventListener('toggle', () => {
@@ -126,11 +136,19 @@ const render = () => {
   $('operations').replaceChildren();
   $('tags').replaceChildren();
   for (const [name, group] of [...groups].filter(entry => entry[1].items.length).sort()) {
-    const section = el('section', { id: `tag-${name}` }, el('h2', {}, name), el('p', {}, group.about), ...group.items);
+    const section = el('section', { id: `tag-${name}` }, el('h2', {}, name), prose('p', {}, group.about), ...group.items);
     $('operations').append(section);
     $('tags').append(el('li', {}, el('a', { href: `#tag-${name}` }, `${name} (${group.items.length})`)));
   }
 };
+
+const follow = () => {
+  const card = document.getElementById(location.hash.slice(1));
+  if (!card) return;
+  card.open = true;
+  card.scrollIntoView();
+};
+addEventListener('hashchange', follow);
 
 const enter = async (path, body) => {
   const answer = await fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
@@ -154,6 +172,7 @@ $('filter').addEventListener('input', () => {
 });
 fetch('/v1/openapi.json').then(answer => answer.json()).then(json => {
   api = json;
-  $('about').textContent = (api.info || {}).description || '';
+  $('about').replaceWith(prose('p', { id: 'about' }, (api.info || {}).description || ''));
   render();
+  follow();
 }, error => { $('operations').textContent = `The document could not be read: ${error.message}`; });
