@@ -86,13 +86,14 @@ contract: ## Hold the platform of `make run` against its own OpenAPI document, w
 	@deploy/check/contract.sh $(FOLDER)
 
 .PHONY: lint
-lint: ## Check formatting, architecture and generated code, and run clippy without mercy
+lint: ## Check formatting, architecture, generated code and dependencies, and run clippy without mercy
 	@cargo fmt --all --check
 	@cargo xtask arch
 	@cargo xtask proto --check
 	@proto/check.sh
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@deploy/check/run.sh
+	@deploy/check/deps.sh
 
 .PHONY: deploy-check
 deploy-check: ## Hold image, compose file, chart, manifests and alert rules against the code

