@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
@@ -22,8 +24,13 @@ pub struct Answer {
 
 impl Api {
     pub fn new(port: u16) -> Self {
+        // A server ends a connection that is idle for five seconds, also while a request is on its way.
+        let http = reqwest::Client::builder()
+            .pool_idle_timeout(Duration::from_secs(2))
+            .build()
+            .expect("an HTTP client");
         Self {
-            http: reqwest::Client::new(),
+            http,
             base_url: format!("http://127.0.0.1:{port}"),
             token: None,
         }
