@@ -50,6 +50,7 @@ test: setup ## Run all tests against real stores, and add up their counts
 	@echo "test: building (the first build takes minutes)"
 	@cargo build --workspace --bins
 	@target/debug/ferrocart-stack test-env -- examples/analytics/check.sh
+	@deploy/check/contract-test.sh
 	@target/debug/ferrocart-stack test-env --sum-tests -- cargo test --workspace --no-fail-fast
 
 .PHONY: upgrade-test
