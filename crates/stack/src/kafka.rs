@@ -159,6 +159,7 @@ impl Node {
     pub(crate) fn launch(&self, layout: &Layout, port: u16) -> Launch {
         let mut args: Vec<String> = [
             "-Xms128m",
+            "-XX:TieredStopAtLevel=1",
             "-Xmx512m",
             "-XX:+UseG1GC",
             "-XX:MaxGCPauseMillis=20",
