@@ -41,6 +41,11 @@ impl Record {
         }
     }
 
+    /// Of a SKU's stock: whether there is any.
+    pub(crate) fn is_available(&self) -> bool {
+        matches!(self, Self::Stock { available, .. } if *available > 0)
+    }
+
     pub(crate) fn product(&self) -> Option<&Product> {
         match self {
             Self::Product { product, .. } => Some(product),

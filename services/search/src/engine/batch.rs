@@ -66,7 +66,13 @@ impl<L: Lookup> Batch<L> {
                 available,
             } => {
                 let key = stock_key(sku_id);
-                if self.get(&key)?.is_some_and(|known| known.version() >= version) {
+                let known = self.get(&key)?;
+                if known.is_some_and(|known| known.version() >= version) {
+                    return Ok(());
+                }
+                // A sale that leaves some changes nothing that is searched for. A SKU's events come in order, also
+                // when they come again, so the version that is kept, of the last turn, still tells the older ones.
+                if known.is_some_and(|known| known.is_available() == (available > 0)) {
                     return Ok(());
                 }
                 let record = Record::Stock {
@@ -125,8 +131,7 @@ impl<L: Lookup> Batch<L> {
     }
 
     fn is_available(&mut self, sku_id: SkuId) -> Result<bool, EngineError> {
-        let record = self.get(&stock_key(sku_id))?;
-        Ok(matches!(record, Some(Record::Stock { available, .. }) if *available > 0))
+        Ok(self.get(&stock_key(sku_id))?.is_some_and(Record::is_available))
     }
 
     fn get(&mut self, key: &str) -> Result<Option<&Record>, EngineError> {

@@ -62,6 +62,31 @@ async fn older_and_repeated_events_change_nothing() {
 }
 
 #[tokio::test]
+async fn sales_that_leave_some_change_nothing_until_the_last_one() {
+    let shop = Shop::open().await;
+    let lamp = product("Popular Lantern");
+    let sku = lamp.variants[0].sku_id.clone();
+    shop.list(&lamp).await;
+    shop.stock(&sku, 9, 1).await;
+    shop.until("q=lantern&in_stock=true", 1).await;
+    for version in 2..9 {
+        shop.stock(&sku, 10 - version, version).await;
+    }
+    shop.settled().await;
+    assert_eq!(shop.search("q=lantern&in_stock=true").await["total"], 1);
+    shop.stock(&sku, 0, 9).await;
+    shop.until("q=lantern&in_stock=false", 1).await;
+    // All of them again, as after a crash.
+    for version in 5..9 {
+        shop.stock(&sku, 10 - version, version).await;
+    }
+    shop.settled().await;
+    assert_eq!(shop.search("q=lantern&in_stock=false").await["total"], 1);
+    shop.stock(&sku, 2, 10).await;
+    shop.until("q=lantern&in_stock=true", 1).await;
+}
+
+#[tokio::test]
 async fn stock_may_come_before_its_product() {
     let shop = Shop::open().await;
     let lamp = product("Early Lantern");
