@@ -1,9 +1,11 @@
 //! What buyers and staff do, each through the gateway.
 
-use anyhow::{Result, bail};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Client, Request, fresh_key};
+use crate::client::{Answer, Client, PATIENCE, PAUSE, Request, fresh_key};
 
 pub(crate) const GOOD: &str = "pm_card_visa";
 pub(crate) const DECLINED: &str = "pm_card_chargeDeclined";
@@ -63,8 +65,58 @@ impl Buyer {
         order_of(&answer)
     }
 
-    /// Holds a unit, orders it, and pays later.
+    /// Holds a unit, orders it, and names a payment method later.
     pub(crate) async fn redeem(&self, sku: &str) -> Result<String> {
+        let order_id = self.order_held(sku).await?;
+        let method = json!({ "payment_method": GOOD });
+        let path = format!("/v1/orders/{order_id}/payment");
+        self.change(&order_id, Request::put(path, &self.token, Some(method)))
+            .await?;
+        Ok(order_id)
+    }
+
+    /// Holds a unit, orders it, and pays at the provider, as its client does it in the buyer's browser.
+    pub(crate) async fn pay_there(&self, sku: &str, provider: &str) -> Result<String> {
+        let order_id = self.order_held(sku).await?;
+        let order = self
+            .order_when(&order_id, |order| order["payment"]["status"] == "PENDING")
+            .await?;
+        let payment = order["payment"]["payment_id"]
+            .as_str()
+            .context("an order without its payment")?;
+        let path = format!("/v1/payments/{payment}/client-secret");
+        let answer = self.client.succeed(&Request::get(path, &self.token)).await?;
+        let secret = answer.field("client_secret")?;
+        let (intent, _) = secret
+            .split_once("_secret_")
+            .context("a client secret that names its intent")?;
+        self.client
+            .http()
+            .post(format!("{provider}/v1/payment_intents/{intent}/confirm"))
+            .bearer_auth(answer.field("publishable_key")?)
+            .form(&[("client_secret", secret.as_str()), ("payment_method", GOOD)])
+            .send()
+            .await
+            .context("pay at the provider")?
+            .error_for_status()?;
+        self.order_when(&order_id, |order| order["status"] == "CONFIRMED")
+            .await?;
+        Ok(order_id)
+    }
+
+    async fn order_when(&self, order_id: &str, there: impl Fn(&Value) -> bool) -> Result<Value> {
+        let began = Instant::now();
+        loop {
+            let order = self.order(order_id).await?;
+            if there(&order) {
+                return Ok(order);
+            }
+            ensure!(began.elapsed() < PATIENCE, "the order stays as it is: {order}");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn order_held(&self, sku: &str) -> Result<String> {
         let hold = json!({ "sku_id": sku, "quantity": 1 });
         let hold = self
             .client
@@ -75,12 +127,7 @@ impl Buyer {
             may_wait: true,
             ..Request::post("/v1/orders", &self.token, order)
         };
-        let order_id = order_of(&self.client.ask(&request).await?)?;
-        let method = json!({ "payment_method": GOOD });
-        let path = format!("/v1/orders/{order_id}/payment");
-        self.change(&order_id, Request::put(path, &self.token, Some(method)))
-            .await?;
-        Ok(order_id)
+        order_of(&self.client.ask(&request).await?)
     }
 
     pub(crate) async fn cancel(&self, order_id: &str) -> Result<()> {

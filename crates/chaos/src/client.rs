@@ -9,9 +9,9 @@ use reqwest::Method;
 use serde_json::Value;
 
 /// Far longer than anything may take: who waits longer has found a violation.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(150);
+pub(crate) const PAUSE: Duration = Duration::from_millis(150);
 
 #[derive(Clone)]
 pub(crate) struct Client {

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use ferrocart_failpoint::Site;
+use ferrocart_stack::Component;
 use futures::future::try_join_all;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -28,6 +29,8 @@ pub(crate) enum Scenario {
     Refund,
     /// A hold becomes an order, which is paid later.
     Redeem,
+    /// A hold becomes an order, which is paid at the provider: a webhook alone tells of it.
+    PayThere,
 }
 
 impl Scenario {
@@ -65,13 +68,14 @@ impl Scenario {
                 Self::Refund
             }
             Site::InventoryExtend => Self::Redeem,
+            Site::PaymentWebhook => Self::PayThere,
         }
     }
 
     /// Where its orders end when the fault is overcome.
     pub(crate) const fn end(self) -> &'static str {
         match self {
-            Self::Buy | Self::Redeem => "CONFIRMED",
+            Self::Buy | Self::Redeem | Self::PayThere => "CONFIRMED",
             Self::Decline | Self::Cancel => "CANCELLED",
             Self::Ship => "SHIPPED",
             Self::Refund => "REFUNDED",
@@ -84,6 +88,7 @@ pub(crate) struct Cast {
     scenario: Scenario,
     actors: Vec<Actor>,
     staff: Staff,
+    provider: String,
 }
 
 struct Actor {
@@ -109,6 +114,7 @@ impl Cast {
             scenario,
             actors: try_join_all(actors).await?,
             staff,
+            provider: platform.stack.url(Component::PspSandbox),
         })
     }
 
@@ -123,6 +129,7 @@ impl Cast {
             (Scenario::Buy, _) => buyer.check_out(GOOD).await,
             (Scenario::Decline, _) => buyer.check_out(DECLINED).await,
             (Scenario::Redeem, _) => buyer.redeem(sku).await,
+            (Scenario::PayThere, _) => buyer.pay_there(sku, &self.provider).await,
             (Scenario::Cancel, Some(order)) => buyer.cancel(order).await.map(|()| order.clone()),
             (Scenario::Ship, Some(order)) => self.staff.ship(order).await.map(|()| order.clone()),
             (Scenario::Refund, Some(order)) => {
@@ -165,14 +172,14 @@ impl Cast {
 
 async fn prepare(scenario: Scenario, platform: &Platform, staff: &Staff, sku: String) -> Result<Actor> {
     let buyer = match scenario {
-        Scenario::Redeem => Buyer::customer(&platform.client).await?,
+        Scenario::Redeem | Scenario::PayThere => Buyer::customer(&platform.client).await?,
         _ => Buyer::guest(&platform.client).await?,
     };
-    if scenario != Scenario::Redeem {
+    if !matches!(scenario, Scenario::Redeem | Scenario::PayThere) {
         buyer.fill_cart(&sku).await?;
     }
     let order_id = match scenario {
-        Scenario::Buy | Scenario::Decline | Scenario::Redeem => None,
+        Scenario::Buy | Scenario::Decline | Scenario::Redeem | Scenario::PayThere => None,
         Scenario::Cancel | Scenario::Ship | Scenario::Refund => Some(buyer.check_out(GOOD).await?),
     };
     if let (Scenario::Refund, Some(order_id)) = (scenario, &order_id) {

@@ -69,6 +69,8 @@ sites! {
     PaymentCaptureRecord = "payment.capture.record" in ["payment"],
     PaymentVoidRecord = "payment.void.record" in ["payment"],
     PaymentRefundRecord = "payment.refund.record" in ["payment"],
+    /// The transaction that writes down what the provider told of its own accord.
+    PaymentWebhook = "payment.webhook" in ["payment"],
     /// The cart's mark that it became an order.
     CartMark = "cart.mark" in ["cart"],
     /// A consumer's handler with its inbox. An error behind it is an offset that is not stored: the broker

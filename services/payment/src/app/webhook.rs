@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use ferrocart_failpoint::{Site, around};
 use ferrocart_pg_kit::run_tx;
 use ferrocart_types::PaymentId;
 
@@ -59,7 +60,8 @@ impl Payments {
             Told::Enough => intent.as_ref().clone(),
             Told::Hint => self.provider.intent(&intent.id).await?,
         };
-        let outcome = self.record_event(event, payment.id, Some(news)).await;
+        let record = || self.record_event(event, payment.id, Some(news.clone()));
+        let outcome = around(Site::PaymentWebhook, record).await;
         if let Err(PaymentError::Diverged(error)) = outcome {
             // Coming again would not help; people must look. It stays in the log and in the metrics.
             tracing::error!(payment.id = %payment.id, error = %error, "the provider contradicts our records");
