@@ -20,6 +20,8 @@ pub(crate) fn buyer(number: usize) -> Result<reqwest::Client> {
         .local_address(IpAddr::from(Ipv4Addr::new(127, 0, 1, number + 1)))
         .timeout(Duration::from_secs(30))
         .pool_max_idle_per_host(64)
+        // Below what the gateway keeps a silent connection for.
+        .pool_idle_timeout(Duration::from_secs(2))
         .build()
         .context("a buyer's client")
 }
