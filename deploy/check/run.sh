@@ -36,9 +36,12 @@ compose=".ferrocart/compose-go-$(<deploy/check/compose-go.version)/cmd"
 if [ -x "$compose" ]; then
     # Only the form is asked for; the values are secret and stand elsewhere.
     filled=$(mktemp ./.docker-compose.XXXXXX.yml)
-    trap 'rm -f "$filled"' EXIT
+    tls=$(mktemp ./.docker-compose.XXXXXX.yml)
+    trap 'rm -f "$filled" "$tls"' EXIT
     sed 's/${[A-Z_]*:?[^}]*}/filled/g' docker-compose.yml >"$filled"
+    sed 's/${[A-Z_]*:?[^}]*}/filled/g' deploy/compose/tls.yaml >"$tls"
     "$compose" "$filled" >/dev/null
+    "$compose" "$filled" "$tls" >/dev/null
     say "docker-compose.yml is what the Compose Specification asks for"
 else
     say "SKIPPED: docker-compose.yml against the Compose Specification (its checker could not be had)"
