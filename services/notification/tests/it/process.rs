@@ -1,10 +1,14 @@
 //! The binary itself: what it logs, and what is left when it is killed.
 
+use std::collections::{HashMap, HashSet};
+
 use ferrocart_config::ExposeSecret;
 use ferrocart_test_kit::{Api, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
+use crate::merchant::{Merchant, Shown, genuine, order_of, upserted};
+use crate::receiver::{Answer, Receiver, Request};
 use crate::smtp_server::SmtpServer;
 use crate::support::{Office, SEAL_KEY, TRACE, confirmed, fresh, order};
 
@@ -28,6 +32,17 @@ fn run(office: &Office, port: u16, more: &[(&str, &str)]) -> Child {
         .stdout(std::fs::File::create(log_file(office)).unwrap())
         .kill_on_drop(true);
     command.spawn().unwrap()
+}
+
+/// Runs it until it answers.
+async fn serve(office: &Office, more: &[(&str, &str)]) -> (Child, Api) {
+    let port = free_port();
+    let child = run(office, port, more);
+    eventually("a process that listens", || async {
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+    })
+    .await;
+    (child, Api::new(port))
 }
 
 /// Where the process logs to: a pipe that nobody reads would stop it when it is full.
@@ -142,4 +157,102 @@ async fn a_process_that_is_killed_leaves_one_email_per_order() {
     stop(&office, child).await;
     assert_eq!(emails(), ORDERS);
     assert_eq!(office.files().len(), ORDERS, "nothing else is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_courier_that_is_killed_loses_no_webhook() {
+    const ORDERS: usize = 40;
+    let mut office = Office::closed(|_| ()).await;
+    let receiver = Receiver::start().await;
+    // So many are answered and then none: there is something under way to be killed with.
+    let answers = |answered| {
+        move |before| match before {
+            before if before < answered => Answer::Status(204, ""),
+            _ => Answer::Silence,
+        }
+    };
+    receiver.answer(answers(5));
+    let settings = [
+        ("WEBHOOKS__ALLOW_LOOPBACK", "true"),
+        ("WEBHOOKS__TIMEOUT_MS", "2000"),
+        ("WEBHOOKS__LEASE_MS", "4000"),
+    ];
+    let (mut child, api) = serve(&office, &settings).await;
+    office.api = api;
+    office.ready().await;
+    let mut ada = Merchant::new(&office);
+    let shown = ada
+        .endpoint(json!({"url": receiver.url("/"), "event_types": ["order.confirmed"]}))
+        .await;
+    let shoe = ada.product();
+    office.tell(&upserted(&shoe)).await;
+    let mut orders = HashSet::new();
+    for _ in 0..ORDERS {
+        let bought = order_of(&[&shoe]);
+        office.tell(&confirmed(&bought)).await;
+        orders.insert(bought.order_id);
+    }
+    for answered in [20, usize::MAX] {
+        receiver.until_waiting(1).await;
+        child.kill().await.unwrap();
+        receiver.answer(answers(answered));
+        (child, office.api) = serve(&office, &settings).await;
+        office.ready().await;
+        ada.api = office.api.with_token(ada.token.clone());
+    }
+    let deliveries = ada.settled(&shown, "DELIVERED", ORDERS).await;
+    for delivery in &deliveries {
+        the_log_is_in_order(&ada, &shown, delivery).await;
+    }
+    stop(&office, child).await;
+
+    let requests = receiver.requests();
+    let told: HashSet<String> = requests
+        .iter()
+        .map(|request| request.json()["data"]["order_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(told, orders, "each is told of");
+    let mut by_id: HashMap<&str, Vec<&Request>> = HashMap::new();
+    for request in &requests {
+        by_id
+            .entry(request.header("webhook-id"))
+            .or_default()
+            .push(request);
+    }
+    let known: HashSet<&str> = deliveries
+        .iter()
+        .map(|item| item["message_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(by_id.keys().copied().collect::<HashSet<_>>(), known);
+    assert!(by_id.values().any(|same| same.len() > 1), "some were under way");
+    for same in by_id.values() {
+        assert!(same.iter().all(|request| request.body == same[0].body));
+    }
+    let cases: Vec<_> = requests
+        .iter()
+        .map(|request| (shown.secret.as_str(), request))
+        .collect();
+    assert!(genuine(&cases).is_none_or(|genuine| genuine.iter().all(|genuine| *genuine)));
+}
+
+/// Tries are counted up, one that a kill cut short has no line, and the last one alone was answered.
+async fn the_log_is_in_order(ada: &Merchant, shown: &Shown, delivery: &Value) {
+    let path = format!(
+        "{}/deliveries/{}",
+        shown.path,
+        delivery["delivery_id"].as_str().unwrap()
+    );
+    let detail = ada.api.get(&path).await.expect(200).json;
+    let log = detail["log"].as_array().unwrap();
+    let numbers: Vec<u64> = log.iter().map(|line| line["attempt"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{detail}");
+    assert_eq!(numbers.last().copied(), detail["attempts"].as_u64(), "{detail}");
+    let times: Vec<&str> = log.iter().map(|line| line["at"].as_str().unwrap()).collect();
+    assert!(times.is_sorted(), "{detail}");
+    let (last, earlier) = log.split_last().unwrap();
+    assert_eq!(last["status_code"], 204, "{detail}");
+    assert!(
+        earlier.iter().all(|line| line["status_code"].is_null()),
+        "{detail}"
+    );
 }

@@ -107,6 +107,14 @@ impl Receiver {
         .await
     }
 
+    /// Waits until so many are left without an answer at once.
+    pub(crate) async fn until_waiting(&self, count: usize) {
+        ferrocart_test_kit::eventually(&format!("{count} webhooks without an answer"), || async {
+            (self.shared.waiting.load(Ordering::SeqCst) >= count).then_some(())
+        })
+        .await;
+    }
+
     /// How many have been left without an answer at the same time.
     pub(crate) fn waiting_max(&self) -> usize {
         self.shared.waiting_max.load(Ordering::SeqCst)
