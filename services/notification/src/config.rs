@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::domain::Locale;
 use crate::mail::Unsubscribe;
+use crate::sms::{self, Destinations};
 use crate::webhook::Safe;
 
 /// See `config.default.toml` for what each setting means.
@@ -34,6 +35,9 @@ pub struct Settings {
     /// Where links in e-mails lead.
     pub link_base: String,
     pub sender: SenderSettings,
+    /// The password of the SMS provider's account.
+    pub sms_auth_token: SecretString,
+    pub sms: SmsSettings,
     /// Seal the secrets of endpoints.
     pub webhook_seal_keys: SecretString,
     pub webhooks: WebhookSettings,
@@ -55,6 +59,17 @@ pub struct SenderSettings {
     pub backoff_max_ms: u64,
     pub refusals_max: u32,
     pub give_up_after_hours: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct SmsSettings {
+    pub url: String,
+    pub account_sid: String,
+    pub from: String,
+    pub prefixes: String,
+    pub timeout_ms: u64,
+    #[serde(flatten)]
+    pub sender: SenderSettings,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -96,7 +111,10 @@ impl Settings {
         Safe::new(&self.webhook_seal_keys)?;
         Unsubscribe::new(self)?;
         self.webhooks.validate()?;
-        self.sender.validate(self.mail_timeout_ms)
+        sms::provider(self)?;
+        Destinations::parse(&self.sms.prefixes)?;
+        self.sms.sender.validate("sms", self.sms.timeout_ms)?;
+        self.sender.validate("sender", self.mail_timeout_ms)
     }
 
     pub(crate) fn locale(&self) -> Result<Locale, ConfigError> {
@@ -117,27 +135,28 @@ impl Settings {
 }
 
 impl SenderSettings {
-    fn validate(&self, mail_timeout_ms: u64) -> Result<(), ConfigError> {
+    fn validate(&self, section: &'static str, timeout_ms: u64) -> Result<(), ConfigError> {
         if !(1..=256).contains(&self.batch_max) {
-            return Err(ConfigError::rejected("sender.batch_max", "must be from 1 to 256"));
+            return Err(ConfigError::rejected(section, "batch_max must be from 1 to 256"));
         }
-        if mail_timeout_ms == 0 || self.lease_ms < mail_timeout_ms.saturating_mul(2) {
+        if timeout_ms == 0 || self.lease_ms < timeout_ms.saturating_mul(2) {
             return Err(ConfigError::rejected(
-                "sender.lease_ms",
-                "must be at least twice mail_timeout_ms, which must be above 0: a lease that ends while its \
-                 e-mail is under way would send it twice",
+                section,
+                "lease_ms must be at least twice the timeout, which must be above 0: a lease that ends while its \
+                 message is under way would send it twice",
             ));
         }
         if self.poll_ms == 0 || self.backoff_first_ms == 0 || self.backoff_max_ms < self.backoff_first_ms {
             return Err(ConfigError::rejected(
-                "sender.poll_ms, sender.backoff_first_ms, sender.backoff_max_ms",
-                "must be above 0, and the last at least as large as the first",
+                section,
+                "poll_ms, backoff_first_ms and backoff_max_ms must be above 0, and the last at least as large as the \
+                 one before",
             ));
         }
         if self.refusals_max == 0 || self.give_up_after_hours == 0 {
             return Err(ConfigError::rejected(
-                "sender.refusals_max, sender.give_up_after_hours",
-                "must be above 0",
+                section,
+                "refusals_max and give_up_after_hours must be above 0",
             ));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The notification service: e-mails about orders and webhooks for merchants, each once per event, whatever is redelivered and
+//! The notification service: e-mails and messages by SMS about orders and webhooks for merchants, each once per event, whatever is redelivered and
 //! whichever process dies.
 //!
 //! An event's inbox row and its notification are committed together; workers of all replicas then send
@@ -12,10 +12,11 @@ mod error;
 mod mail;
 mod openapi;
 mod routes;
+mod sms;
 mod startup;
 mod store;
 mod webhook;
 mod workers;
 
-pub use config::{MailTransport, SenderSettings, Settings, WebhookSettings};
+pub use config::{MailTransport, SenderSettings, Settings, SmsSettings, WebhookSettings};
 pub use startup::{Application, NotificationService};

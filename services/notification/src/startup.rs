@@ -17,15 +17,16 @@ use sqlx::migrate::{MigrateError, Migrator};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
-use crate::config::Settings;
+use crate::config::{SenderSettings, Settings};
 use crate::consumers::{BATCH_MAX, MerchantEvents, OrderEvents};
-use crate::domain::{Patience, RetryPolicy, Schedule};
-use crate::mail::{self, Composer, LinkComposer, Unsubscribe};
+use crate::domain::{Channel, Patience, RetryPolicy, Schedule};
+use crate::mail::{self, Composer, LinkComposer, Templates, Unsubscribe};
 use crate::openapi::Document;
 use crate::routes::{self, Post, State};
+use crate::sms::{self, Destinations};
 use crate::store::Room;
 use crate::webhook::{AddressRules, PostOffice, Safe};
-use crate::workers::{Courier, Housekeeper, Marks, Sender, WorkHandle};
+use crate::workers::{Courier, Housekeeper, Mails, Marks, Outlet, Sender, Texts, WorkHandle};
 
 const NAME: &str = "notification";
 const TOPICS: [Topic; 1] = [Topic::Order];
@@ -35,7 +36,7 @@ const PRODUCTS_GROUP: &str = "notification-products";
 const PRODUCTS_TOPICS: [Topic; 1] = [Topic::Catalog];
 const WEBHOOKS_GROUP: &str = "notification-webhooks";
 const WEBHOOKS_TOPICS: [Topic; 2] = [Topic::Order, Topic::Inventory];
-/// E-mails that are written down as sent in one statement at most.
+/// Messages that are written down as sent in one statement at most.
 const MARKS_MAX: usize = 256;
 const DATABASE_RETRY: Duration = Duration::from_millis(500);
 
@@ -114,6 +115,7 @@ impl Application {
             clock: self.clock.clone(),
             ids: self.ids.clone(),
             unsubscribe: Unsubscribe::new(&self.settings)?,
+            destinations: destinations(&self.settings)?,
             safe: Arc::new(Safe::new(&self.settings.webhook_seal_keys)?),
             rules: AddressRules {
                 allow_loopback: webhooks.allow_loopback,
@@ -191,7 +193,9 @@ struct Work {
     pool: PgPool,
     kafka: KafkaSettings,
     events: OrderEvents,
-    sender: Sender,
+    mails: Sender,
+    /// Where a provider is configured.
+    texts: Option<Sender>,
     products: MerchantEvents,
     webhooks: MerchantEvents,
     courier: Courier,
@@ -208,7 +212,21 @@ impl Work {
             ..
         } = application;
         let handle = WorkHandle::default();
+        let texts_handle = WorkHandle::default();
         let mailer = state.post.mailer.clone();
+        let texts = match sms::provider(settings)? {
+            None => None,
+            Some(provider) => Some(sender(
+                application,
+                texts_handle.clone(),
+                Texts {
+                    templates: Templates::parse()?,
+                    provider,
+                },
+                &settings.sms.sender,
+                settings.sms.timeout_ms,
+            )),
+        };
         let merchant_events = |group| MerchantEvents {
             pool: pool.clone(),
             group,
@@ -228,23 +246,25 @@ impl Work {
                 group: NAME,
                 clock: clock.clone(),
                 ids: ids.clone(),
-                sender: handle.clone(),
+                senders: vec![handle.clone(), texts_handle.clone()],
+                channels: if texts.is_some() {
+                    &Channel::ALL
+                } else {
+                    &[Channel::Email]
+                },
                 locale: settings.locale()?,
             },
-            sender: Sender {
-                pool: pool.clone(),
-                clock: clock.clone(),
-                ids: ids.clone(),
+            mails: sender(
+                application,
                 handle,
-                mailer: mailer.clone(),
-                composer: Composer::new(settings)?,
-                policy: RetryPolicy::new(&settings.sender),
-                marks: Combiner::start(Marks { pool: pool.clone() }, 1, MARKS_MAX),
-                batch_max: settings.sender.batch_max,
-                lease: milliseconds(settings.sender.lease_ms),
-                poll: Duration::from_millis(settings.sender.poll_ms),
-                timeout: Duration::from_millis(settings.mail_timeout_ms),
-            },
+                Mails {
+                    composer: Composer::new(settings)?,
+                    mailer: mailer.clone(),
+                },
+                &settings.sender,
+                settings.mail_timeout_ms,
+            ),
+            texts,
             housekeeper: Housekeeper {
                 pool: pool.clone(),
                 clock: clock.clone(),
@@ -286,9 +306,44 @@ impl Work {
             ),
         );
         background.spawn("courier", self.courier.run(cancel.clone()));
-        background.spawn("sender", self.sender.run(cancel.clone()));
+        background.spawn("sender", self.mails.run(cancel.clone()));
+        if let Some(texts) = self.texts {
+            background.spawn("sms-sender", texts.run(cancel.clone()));
+        }
         background.spawn("housekeeping", self.housekeeper.run(cancel.clone()));
         background.run(cancel).await
+    }
+}
+
+/// Where messages by SMS may go; `None` where no provider is configured.
+fn destinations(settings: &Settings) -> Result<Option<Destinations>, ConfigError> {
+    if settings.sms.url.is_empty() {
+        return Ok(None);
+    }
+    Destinations::parse(&settings.sms.prefixes).map(Some)
+}
+
+/// The way out of one channel; it waits for a slow provider alone, so each channel has its own.
+fn sender(
+    application: &Application,
+    handle: WorkHandle,
+    outlet: impl Outlet,
+    settings: &SenderSettings,
+    timeout_ms: u64,
+) -> Sender {
+    let pool = application.pool.clone();
+    Sender {
+        clock: application.clock.clone(),
+        ids: application.ids.clone(),
+        handle,
+        outlet: Arc::new(outlet),
+        policy: RetryPolicy::new(settings),
+        marks: Combiner::start(Marks { pool: pool.clone() }, 1, MARKS_MAX),
+        pool,
+        batch_max: settings.batch_max,
+        lease: milliseconds(settings.lease_ms),
+        poll: Duration::from_millis(settings.poll_ms),
+        timeout: Duration::from_millis(timeout_ms),
     }
 }
 

@@ -114,6 +114,16 @@ capabilities: { drop: [ALL] }
 - { name: MAIL_TRANSPORT, value: smtp }
 - { name: MAIL_FROM, value: {{ .root.Values.mail.from | quote }} }
 - { name: LINK_BASE, value: {{ .root.Values.mail.linkBase | quote }} }
+{{- with .root.Values.sms }}
+{{- if .url }}
+- { name: SMS__URL, value: {{ .url | quote }} }
+- { name: SMS__ACCOUNT_SID, value: {{ required "sms.accountSid" .accountSid | quote }} }
+- { name: SMS__FROM, value: {{ required "sms.from" .from | quote }} }
+- { name: SMS__PREFIXES, value: {{ .prefixes | quote }} }
+- name: SMS_AUTH_TOKEN
+  valueFrom: { secretKeyRef: { name: {{ $secret }}, key: sms-auth-token } }
+{{- end }}
+{{- end }}
 {{- end }}
 {{- range $variable, $value := .values.env }}
 - { name: {{ $variable }}, value: {{ $value | quote }} }

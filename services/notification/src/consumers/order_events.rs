@@ -9,7 +9,7 @@ use ferrocart_types::{EventId, NotificationId, SharedClock, SharedIds, UserId};
 use sqlx::PgPool;
 
 use super::parse::{OrderNews, news};
-use crate::domain::{Channel, Locale, NewNotification};
+use crate::domain::{Channel, Kind, Locale, NewNotification, Preferences, Recipient, Standing};
 use crate::store;
 use crate::workers::WorkHandle;
 
@@ -26,7 +26,10 @@ pub(crate) struct OrderEvents {
     pub(crate) group: &'static str,
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
-    pub(crate) sender: WorkHandle,
+    /// One for each channel.
+    pub(crate) senders: Vec<WorkHandle>,
+    /// The channels that are configured.
+    pub(crate) channels: &'static [Channel],
     /// Of customers who have chosen none.
     pub(crate) locale: Locale,
 }
@@ -48,45 +51,71 @@ impl BatchHandler for OrderEvents {
             .map_err(refused)?;
         let mut batch = Vec::new();
         for (envelope, news) in told {
-            let kind = news.content.occasion.kind();
             let wanted = preferences.get(&news.customer_id).cloned().unwrap_or_default();
-            if !wanted.wants(Channel::Email, kind) {
-                metrics::counter!("notifications_total", "kind" => kind.as_str(), "status" => "UNWANTED")
-                    .increment(1);
-                continue;
-            }
-            let (kind, locale) = (kind.as_str(), wanted.locale);
-            if let Some(new) = self.notification(envelope, news, locale.unwrap_or(self.locale)) {
-                batch.push(new);
-            } else {
-                tracing::warn!(
-                    order.id = envelope.subject,
-                    notification.kind = kind,
-                    "an order without an e-mail address"
-                );
-                metrics::counter!("notifications_total", "kind" => kind, "status" => "NO_ADDRESS")
-                    .increment(1);
-            }
+            self.notifications(envelope, &news, &wanted, &mut batch);
         }
         if batch.is_empty() {
             return Ok(());
         }
         let recorded = self.record(&batch).await.map_err(refused)?;
         for new in batch.iter().filter(|new| recorded.contains(&new.notification_id)) {
-            let kind = new.content.occasion.kind().as_str();
-            metrics::counter!("notifications_total", "kind" => kind, "status" => "PENDING").increment(1);
+            count(new.content.occasion.kind(), new.recipient.channel(), "PENDING");
         }
         if recorded.is_empty() {
             tracing::debug!(events = batch.len(), "the events came again");
         } else {
-            self.sender.poke();
+            for sender in &self.senders {
+                sender.poke();
+            }
         }
         Ok(())
     }
 }
 
 impl OrderEvents {
-    fn notification(&self, envelope: &Envelope, news: OrderNews, locale: Locale) -> Option<NewNotification> {
+    /// One by each channel that the customer wants it by and can be reached by.
+    fn notifications(
+        &self,
+        envelope: &Envelope,
+        news: &OrderNews,
+        wanted: &Preferences,
+        batch: &mut Vec<NewNotification>,
+    ) {
+        let kind = news.content.occasion.kind();
+        let locale = wanted.locale.unwrap_or(self.locale);
+        for &channel in self.channels {
+            if !wanted.wants(channel, kind) {
+                // What nobody gets without asking for it, nobody has refused.
+                if kind.standing(channel) != (Standing::Optional { by_default: false }) {
+                    count(kind, channel, "UNWANTED");
+                }
+                continue;
+            }
+            let recipient = match channel {
+                Channel::Email => news.recipient.clone().map(Recipient::Email),
+                Channel::Sms => wanted.phone.clone().map(Recipient::Phone),
+            };
+            if let Some(recipient) = recipient {
+                batch.push(self.notification(envelope, news, recipient, locale));
+            } else {
+                tracing::warn!(
+                    order.id = envelope.subject,
+                    notification.kind = kind.as_str(),
+                    notification.channel = channel.as_str(),
+                    "an order without an address to write to"
+                );
+                count(kind, channel, "NO_ADDRESS");
+            }
+        }
+    }
+
+    fn notification(
+        &self,
+        envelope: &Envelope,
+        news: &OrderNews,
+        recipient: Recipient,
+        locale: Locale,
+    ) -> NewNotification {
         // Several events share a batch; each goes on in its own trace.
         let span = tracing::info_span!("notification.record", event.id = %envelope.id);
         if let Some(parent) = &envelope.traceparent {
@@ -95,18 +124,18 @@ impl OrderEvents {
         let traceparent = span
             .in_scope(current_traceparent)
             .or_else(|| envelope.traceparent.clone());
-        Some(NewNotification {
+        NewNotification {
             notification_id: NotificationId(self.ids.next()),
             event_id: envelope.id,
             order_id: Some(news.order_id),
             order_sequence: news.order_sequence,
             customer_id: news.customer_id,
-            recipient: news.recipient?,
+            recipient,
             locale,
-            content: news.content,
+            content: news.content.clone(),
             traceparent,
             created_at: self.clock.now(),
-        })
+        }
     }
 
     /// The inbox rows and the notifications, or none of them. Answers which were recorded.
@@ -124,6 +153,13 @@ impl OrderEvents {
         })
         .await
     }
+}
+
+fn count(kind: Kind, channel: Channel, status: &'static str) {
+    metrics::counter!(
+        "notifications_total", "kind" => kind.as_str(), "channel" => channel.as_str(), "status" => status
+    )
+    .increment(1);
 }
 
 fn refused(error: StoreError) -> HandleError {

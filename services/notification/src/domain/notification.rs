@@ -1,6 +1,6 @@
-use ferrocart_types::{Email, EventId, NotificationId, OrderId, Timestamp, UserId};
+use ferrocart_types::{EventId, NotificationId, OrderId, Timestamp, UserId};
 
-use super::Content;
+use super::{Content, Recipient};
 
 named! {
     /// What a notification tells of.
@@ -19,6 +19,7 @@ named! {
     /// How it reaches its reader.
     Channel {
         Email = "email",
+        Sms = "sms",
     }
 }
 
@@ -26,7 +27,7 @@ named! {
     Status {
         /// Not yet handed over; it is tried again until it is.
         Pending = "PENDING",
-        /// Handed over to the mail server.
+        /// Handed over to the mail server or the SMS provider.
         Sent = "SENT",
         /// Given up.
         Failed = "FAILED",
@@ -42,7 +43,7 @@ named! {
 }
 
 impl Channel {
-    pub(crate) const ALL: [Self; 1] = [Self::Email];
+    pub(crate) const ALL: [Self; 2] = [Self::Email, Self::Sms];
 }
 
 impl Locale {
@@ -93,10 +94,10 @@ pub(crate) struct NewNotification {
     pub(crate) order_id: Option<OrderId>,
     pub(crate) order_sequence: i64,
     pub(crate) customer_id: UserId,
-    pub(crate) recipient: Email,
+    pub(crate) recipient: Recipient,
     pub(crate) locale: Locale,
     pub(crate) content: Content,
-    /// The trace of the purchase, in which the e-mail is sent.
+    /// The trace of the purchase, in which it is sent.
     pub(crate) traceparent: Option<String>,
     pub(crate) created_at: Timestamp,
 }

@@ -1,4 +1,4 @@
-use super::{Channel, Kind, Locale};
+use super::{Channel, Kind, Locale, Phone};
 
 /// How far a customer may decide whether something is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,8 @@ impl Kind {
                 Standing::Required
             }
             (Channel::Email, Self::Shipped | Self::Delivered) => Standing::Optional { by_default: true },
+            // Beside the e-mail, and only to those who asked for it.
+            (Channel::Sms, _) => Standing::Optional { by_default: false },
         }
     }
 }
@@ -35,6 +37,8 @@ pub(crate) struct Switch {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Preferences {
     pub(crate) locale: Option<Locale>,
+    /// Where messages by SMS go.
+    pub(crate) phone: Option<Phone>,
     /// Where they differ from the defaults.
     pub(crate) switches: Vec<Switch>,
 }
@@ -51,9 +55,9 @@ impl Preferences {
         }
     }
 
-    /// Every switch there is, and whether it may be moved.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (Switch, Standing)> {
-        Channel::ALL.into_iter().flat_map(move |channel| {
+    /// Every switch there is by these channels, and whether it may be moved.
+    pub(crate) fn all(&self, channels: &[Channel]) -> impl Iterator<Item = (Switch, Standing)> {
+        channels.iter().flat_map(move |&channel| {
             Kind::OF_ORDERS.into_iter().map(move |kind| {
                 let enabled = self.wants(channel, kind);
                 let switch = Switch {
@@ -93,6 +97,15 @@ mod tests {
             sent.collect::<Vec<_>>(),
             [Kind::Confirmed, Kind::Cancelled, Kind::Refunded]
         );
-        assert_eq!(wanted.all().count(), Kind::OF_ORDERS.len());
+        assert_eq!(wanted.all(&Channel::ALL).count(), 2 * Kind::OF_ORDERS.len());
+        let by_sms = |wanted: &Preferences| {
+            let all = Kind::OF_ORDERS.into_iter();
+            all.filter(|kind| wanted.wants(Channel::Sms, *kind)).count()
+        };
+        assert_eq!(by_sms(&wanted), 0);
+        for switch in &mut wanted.switches {
+            (switch.channel, switch.enabled) = (Channel::Sms, true);
+        }
+        assert_eq!(by_sms(&wanted), Kind::OF_ORDERS.len());
     }
 }

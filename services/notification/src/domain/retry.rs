@@ -8,13 +8,31 @@ use crate::config::SenderSettings;
 pub(crate) enum Refusal {
     /// The way out is away: it is waited for, and no try is counted.
     Unavailable,
-    /// This e-mail was refused for now.
+    /// This message was refused for now.
     Temporary,
-    /// This e-mail was refused for good.
+    /// This message was refused for good.
     Permanent,
 }
 
-/// What was done for an e-mail up to now.
+/// A message that did not get out. `reason` is made here of status codes and fixed words: what the other side writes often
+/// names the recipient, and this goes to the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct SendError {
+    pub(crate) refusal: Refusal,
+    pub(crate) reason: String,
+}
+
+impl SendError {
+    pub(crate) fn new(refusal: Refusal, reason: impl Into<String>) -> Self {
+        Self {
+            refusal,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// What was done for a message up to now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tried {
     /// This try included.

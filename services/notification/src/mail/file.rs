@@ -7,8 +7,8 @@ use ferrocart_types::NotificationId;
 use lettre::Message;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{MailError, Mailer};
-use crate::domain::Refusal;
+use super::Mailer;
+use crate::domain::{Refusal, SendError};
 
 /// How many e-mails may wait to be written; more wait outside.
 const QUEUE_MAX: usize = 256;
@@ -26,7 +26,7 @@ pub(crate) struct FileMailer {
 struct Letter {
     id: NotificationId,
     bytes: Vec<u8>,
-    done: oneshot::Sender<Result<(), MailError>>,
+    done: oneshot::Sender<Result<(), SendError>>,
 }
 
 impl FileMailer {
@@ -65,19 +65,19 @@ impl Mailer for FileMailer {
         "file"
     }
 
-    async fn deliver(&self, id: NotificationId, message: &Message) -> Result<(), MailError> {
+    async fn deliver(&self, id: NotificationId, message: &Message) -> Result<(), SendError> {
         let (done, written) = oneshot::channel();
         let letter = Letter {
             id,
             bytes: message.formatted(),
             done,
         };
-        let gone = || MailError::new(Refusal::Unavailable, "the mail folder's writer is gone");
+        let gone = || SendError::new(Refusal::Unavailable, "the mail folder's writer is gone");
         self.queue.send(letter).await.map_err(|_| gone())?;
         written.await.map_err(|_| gone())?
     }
 
-    async fn probe(&self) -> Result<(), MailError> {
+    async fn probe(&self) -> Result<(), SendError> {
         let folder = self.folder.clone();
         blocking(move || {
             std::fs::create_dir_all(&folder)?;
@@ -114,9 +114,9 @@ fn write_durably(folder: &Path, files: &[(NotificationId, Vec<u8>)]) -> std::io:
     File::open(folder)?.sync_all()
 }
 
-async fn blocking(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<(), MailError> {
+async fn blocking(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<(), SendError> {
     // A full or missing disk is an outage, not this e-mail's fault.
-    let unavailable = |reason: String| MailError::new(Refusal::Unavailable, reason);
+    let unavailable = |reason: String| SendError::new(Refusal::Unavailable, reason);
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(unavailable(format!("the mail folder: {error}"))),

@@ -15,29 +15,12 @@ use ferrocart_types::NotificationId;
 use lettre::Message;
 
 use crate::config::{MailTransport, Settings};
-use crate::domain::Refusal;
+use crate::domain::SendError;
 
 pub(crate) use compose::Composer;
 pub(crate) use links::LinkComposer;
+pub(crate) use templates::Templates;
 pub(crate) use unsubscribe::Unsubscribe;
-
-/// An e-mail that did not get out. `reason` is made here of status codes and fixed words: what a mail
-/// server writes often names the recipient, and this goes to the log.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub(crate) struct MailError {
-    pub(crate) refusal: Refusal,
-    pub(crate) reason: String,
-}
-
-impl MailError {
-    pub(crate) fn new(refusal: Refusal, reason: impl Into<String>) -> Self {
-        Self {
-            refusal,
-            reason: reason.into(),
-        }
-    }
-}
 
 /// A way out for e-mails.
 #[async_trait]
@@ -46,9 +29,9 @@ pub(crate) trait Mailer: Send + Sync + 'static {
     fn name(&self) -> &'static str;
     /// `Ok` once the e-mail is in the hands of the next one, durably. Delivering the same
     /// notification again must be recognisable as such by its reader.
-    async fn deliver(&self, id: NotificationId, message: &Message) -> Result<(), MailError>;
+    async fn deliver(&self, id: NotificationId, message: &Message) -> Result<(), SendError>;
     /// Whether an e-mail could get out now.
-    async fn probe(&self) -> Result<(), MailError>;
+    async fn probe(&self) -> Result<(), SendError>;
 }
 
 pub(crate) fn mailer(settings: &Settings) -> anyhow::Result<Arc<dyn Mailer>> {

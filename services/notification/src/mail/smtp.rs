@@ -7,8 +7,8 @@ use ferrocart_types::NotificationId;
 use lettre::transport::smtp::{Error as SmtpError, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
-use super::{MailError, Mailer};
-use crate::domain::Refusal;
+use super::Mailer;
+use crate::domain::{Refusal, SendError};
 
 /// Sends through a mail server; connections are kept.
 pub(crate) struct SmtpMailer {
@@ -35,16 +35,16 @@ impl Mailer for SmtpMailer {
         "smtp"
     }
 
-    async fn deliver(&self, _id: NotificationId, message: &Message) -> Result<(), MailError> {
+    async fn deliver(&self, _id: NotificationId, message: &Message) -> Result<(), SendError> {
         let envelope = message.envelope();
         let sent = self.transport.send_raw(envelope, &message.formatted()).await;
         sent.map(|_| ()).map_err(|error| refused(&error))
     }
 
-    async fn probe(&self) -> Result<(), MailError> {
+    async fn probe(&self) -> Result<(), SendError> {
         match self.transport.test_connection().await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(MailError::new(
+            Ok(false) => Err(SendError::new(
                 Refusal::Unavailable,
                 "the mail server does not answer",
             )),
@@ -57,7 +57,7 @@ impl Mailer for SmtpMailer {
 /// asked for or fails. Were they counted, an expired password would cost every e-mail of the day.
 const ABOUT_THE_WAY: [&str; 7] = ["421", "432", "454", "530", "534", "535", "538"];
 
-fn refused(error: &SmtpError) -> MailError {
+fn refused(error: &SmtpError) -> SendError {
     if let Some(code) = error.status() {
         let code = code.to_string();
         let refusal = if ABOUT_THE_WAY.contains(&code.as_str()) {
@@ -67,7 +67,7 @@ fn refused(error: &SmtpError) -> MailError {
         } else {
             Refusal::Temporary
         };
-        return MailError::new(refusal, format!("the mail server answered {code}"));
+        return SendError::new(refusal, format!("the mail server answered {code}"));
     }
     let reason = if error.is_timeout() {
         "the mail server did not answer in time"
@@ -81,5 +81,5 @@ fn refused(error: &SmtpError) -> MailError {
         "the mail server cannot be reached"
     };
     // What cannot be sent to this server now, such as a login it does not offer, may be put right.
-    MailError::new(Refusal::Unavailable, reason)
+    SendError::new(Refusal::Unavailable, reason)
 }

@@ -14,6 +14,8 @@ macro_rules! templates_of {
             "order_delivered.html.j2", "order_delivered.txt.j2",
             "order_cancelled.html.j2", "order_cancelled.txt.j2",
             "order_refunded.html.j2", "order_refunded.txt.j2",
+            "order_confirmed.sms.j2", "order_shipped.sms.j2", "order_delivered.sms.j2",
+            "order_cancelled.sms.j2", "order_refunded.sms.j2",
             "webhook_disabled.html.j2", "webhook_disabled.txt.j2")
     };
     ($locale:literal: $($name:literal),+) => {
@@ -24,7 +26,7 @@ macro_rules! templates_of {
     };
 }
 
-const SOURCES: [[(&str, &str); 14]; Locale::ALL.len()] = [templates_of!("en"), templates_of!("de")];
+const SOURCES: [[(&str, &str); 19]; Locale::ALL.len()] = [templates_of!("en"), templates_of!("de")];
 
 /// What the templates may show; the recipient is not among it.
 #[derive(Debug, Serialize)]
@@ -115,12 +117,12 @@ pub(super) struct Bodies {
 }
 
 #[derive(Debug)]
-pub(super) struct Templates {
+pub(crate) struct Templates {
     environment: Environment<'static>,
 }
 
 impl Templates {
-    pub(super) fn parse() -> Result<Self, minijinja::Error> {
+    pub(crate) fn parse() -> Result<Self, minijinja::Error> {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
@@ -156,6 +158,21 @@ impl Templates {
             html: render("html")?,
         })
     }
+
+    /// The text of a message by SMS: one line, short whatever others wrote into it.
+    pub(crate) fn sms(
+        &self,
+        locale: Locale,
+        order: Option<OrderId>,
+        content: &Content,
+    ) -> Result<String, minijinja::Error> {
+        let name = format!("{}/{}.sms.j2", locale.as_str(), content.occasion.kind().as_str());
+        let text = self
+            .environment
+            .get_template(&name)?
+            .render(View::new(locale, order, "", content))?;
+        Ok(text.trim().to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +182,8 @@ mod tests {
 
     use super::*;
 
+    /// Two parts of 153 letters.
+    const SMS_CHARS_MAX: usize = 306;
     const HOSTILE: &str = "<b onload='x'>\"&amp;{{ order_id }}</b>";
 
     /// Every kind, with hostile text wherever text can come from outside.
@@ -243,6 +262,19 @@ mod tests {
                     "{what:?} says what another kind says"
                 );
                 seen.push(bodies.text);
+                if order.is_some() {
+                    let sms = templates.sms(locale, order, &content).unwrap();
+                    assert!(
+                        sms.contains(&id.to_string()) && sms.starts_with("Ferrocart: "),
+                        "{sms}"
+                    );
+                    assert!(
+                        !sms.contains('\n') && sms.chars().count() <= SMS_CHARS_MAX,
+                        "{sms}"
+                    );
+                    assert!(!seen.contains(&sms), "{what:?} says what another kind says");
+                    seen.push(sms);
+                }
             }
         }
         let german = templates

@@ -16,6 +16,7 @@ use sqlx::PgPool;
 
 use crate::domain::Locale;
 use crate::mail::{LinkComposer, Mailer, Unsubscribe};
+use crate::sms::Destinations;
 use crate::webhook::{AddressRules, Safe};
 use crate::workers::WorkHandle;
 
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
     pub(crate) unsubscribe: Unsubscribe,
+    /// Where messages by SMS may go; `None` where none are sent.
+    pub(crate) destinations: Option<Destinations>,
     pub(crate) safe: Arc<Safe>,
     pub(crate) rules: AddressRules,
     pub(crate) courier: WorkHandle,

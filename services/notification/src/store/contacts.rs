@@ -6,7 +6,7 @@ use ferrocart_types::{Timestamp, UserId};
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
-use crate::domain::{Channel, Kind, Locale, Preferences, Switch};
+use crate::domain::{Channel, Kind, Locale, Phone, Preferences, Switch};
 
 /// How these customers want to be written to; who has said nothing is not in the answer.
 pub(crate) async fn preferences(
@@ -23,7 +23,7 @@ pub(crate) async fn preferences_in(
 ) -> Result<HashMap<UserId, Preferences>, StoreError> {
     const OP: &str = "contacts.read";
     let rows = sqlx::query(
-        "SELECT c.customer_id, c.locale, s.channel, s.kind, s.enabled
+        "SELECT c.customer_id, c.locale, c.phone, s.channel, s.kind, s.enabled
          FROM contacts c LEFT JOIN preferences s USING (customer_id)
          WHERE c.customer_id = ANY($1)",
     )
@@ -36,6 +36,7 @@ pub(crate) async fn preferences_in(
         let id: Uuid = row.try_get("customer_id").op(OP)?;
         let preferences = found.entry(UserId(id)).or_default();
         preferences.locale = optional(row.try_get("locale").op(OP)?, "contacts", "locale", id)?;
+        preferences.phone = optional(row.try_get("phone").op(OP)?, "contacts", "phone", id)?;
         let (channel, kind): (Option<&str>, Option<&str>) =
             (row.try_get("channel").op(OP)?, row.try_get("kind").op(OP)?);
         let channel: Option<Channel> = optional(channel, "preferences", "channel", id)?;
@@ -76,13 +77,14 @@ pub(crate) async fn replace_preferences(
 ) -> Result<(), StoreError> {
     const OP: &str = "contacts.replace";
     sqlx::query(
-        "INSERT INTO contacts (customer_id, locale, updated_at) VALUES ($1, $2, $3)
+        "INSERT INTO contacts (customer_id, locale, updated_at, phone) VALUES ($1, $2, $3, $4)
          ON CONFLICT (customer_id) DO UPDATE
-         SET locale = excluded.locale, updated_at = excluded.updated_at",
+         SET locale = excluded.locale, phone = excluded.phone, updated_at = excluded.updated_at",
     )
     .bind(customer.as_uuid())
     .bind(wanted.locale.map(Locale::as_str))
     .bind(now)
+    .bind(wanted.phone.as_ref().map(Phone::as_str))
     .execute(&mut *conn)
     .await
     .op(OP)?;

@@ -8,9 +8,9 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
-use crate::domain::{Channel, Kind, NewNotification, Status, Summary};
+use crate::domain::{Kind, NewNotification, Status, Summary};
 
-/// Puts notifications in, due at once. Answers which were put in: there is one about each step of an order.
+/// Puts notifications in, due at once. Answers which were put in: there is one about each step of an order by each channel.
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     new: &[&NewNotification],
@@ -23,11 +23,11 @@ pub(crate) async fn insert(
         "INSERT INTO notifications (notification_id, event_id, order_id, order_sequence, customer_id, kind,
                                     recipient, subject, content, traceparent, created_at, locale, channel, status,
                                     next_attempt_at)
-         SELECT *, $13, $14, created_at
+         SELECT *, $14, created_at
          FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::text[],
-                     $8::text[], $9::jsonb[], $10::text[], $11::timestamptz[], $12::text[])
+                     $8::text[], $9::jsonb[], $10::text[], $11::timestamptz[], $12::text[], $13::text[])
               AS new (notification_id, event_id, order_id, order_sequence, customer_id, kind, recipient, subject,
-                      content, traceparent, created_at, locale)
+                      content, traceparent, created_at, locale, channel)
          ON CONFLICT (order_id, order_sequence, kind, channel) DO NOTHING RETURNING notification_id",
     )
     .bind(new.iter().map(|new| new.notification_id.as_uuid()).collect::<Vec<_>>())
@@ -42,7 +42,7 @@ pub(crate) async fn insert(
     .bind(new.iter().map(|new| new.traceparent.as_deref()).collect::<Vec<_>>())
     .bind(new.iter().map(|new| new.created_at).collect::<Vec<_>>())
     .bind(new.iter().map(|new| new.locale.as_str()).collect::<Vec<_>>())
-    .bind(Channel::Email.as_str())
+    .bind(new.iter().map(|new| new.recipient.channel().as_str()).collect::<Vec<_>>())
     .bind(Status::Pending.as_str())
     .fetch_all(conn)
     .await

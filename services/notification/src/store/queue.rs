@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
-use ferrocart_types::{Email, NotificationId, OrderId, Timestamp, UserId};
+use ferrocart_types::{NotificationId, OrderId, Timestamp, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use super::notifications::{corrupt, named};
-use crate::domain::{Content, Locale, Status, Tried};
+use crate::domain::{Channel, Content, Locale, Recipient, Status, Tried};
 
 /// A notification in the hands of this replica.
 #[derive(Debug, Clone)]
 pub(crate) struct Claimed {
     pub(crate) order_id: Option<OrderId>,
     pub(crate) customer_id: UserId,
-    pub(crate) recipient: Email,
+    pub(crate) recipient: Recipient,
     pub(crate) locale: Locale,
     pub(crate) subject: String,
     pub(crate) content: Content,
@@ -31,33 +31,35 @@ pub(crate) struct Taken {
     pub(crate) claimed: Result<Claimed, StoreError>,
 }
 
-/// Takes what is due, the longest due first, at most `limit`, until `lease_until`. The notifications of
+/// Takes what is due by this channel, the longest due first, at most `limit`, until the lease ends. The notifications of
 /// one order leave in the order of its life: one is held back while an earlier one is pending.
 pub(crate) async fn claim(
     pool: &PgPool,
-    lease: Uuid,
+    channel: Channel,
+    (lease, lease_until): (Uuid, Timestamp),
     now: Timestamp,
-    lease_until: Timestamp,
     limit: u32,
 ) -> Result<Vec<Taken>, StoreError> {
     let rows = sqlx::query(
         "WITH due AS (
              SELECT n.notification_id FROM notifications n
-             WHERE n.status = 'PENDING' AND n.next_attempt_at <= $2
+             WHERE n.status = 'PENDING' AND n.channel = $5 AND n.next_attempt_at <= $2
                AND NOT EXISTS (SELECT 1 FROM notifications earlier
-                               WHERE earlier.order_id = n.order_id AND earlier.status = 'PENDING'
+                               WHERE earlier.order_id = n.order_id AND earlier.channel = n.channel
+                                 AND earlier.status = 'PENDING'
                                  AND earlier.order_sequence < n.order_sequence)
              ORDER BY n.next_attempt_at LIMIT $4
              FOR UPDATE OF n SKIP LOCKED)
          UPDATE notifications n SET lease = $1, next_attempt_at = $3, attempts = n.attempts + 1
          FROM due WHERE n.notification_id = due.notification_id
-         RETURNING n.notification_id, n.order_id, n.customer_id, n.recipient, n.locale, n.subject, n.content, n.traceparent,
+         RETURNING n.notification_id, n.order_id, n.customer_id, n.channel, n.recipient, n.locale, n.subject, n.content, n.traceparent,
                    n.attempts, n.refusals, n.created_at",
     )
     .bind(lease)
     .bind(now)
     .bind(lease_until)
     .bind(i64::from(limit))
+    .bind(channel.as_str())
     .fetch_all(pool)
     .await
     .op("notifications.claim")?;
@@ -83,7 +85,8 @@ fn claimed(row: &PgRow, id: Uuid) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         order_id: row.try_get::<Option<Uuid>, _>("order_id").op(OP)?.map(OrderId),
         customer_id: UserId(row.try_get("customer_id").op(OP)?),
-        recipient: Email::parse(recipient).map_err(|error| corrupt(id, "recipient", error.to_string()))?,
+        recipient: Recipient::parse(named(row, id, "channel")?, recipient)
+            .map_err(|reason| corrupt(id, "recipient", reason))?,
         locale: named(row, id, "locale")?,
         subject: row.try_get("subject").op(OP)?,
         content: serde_json::from_value(content)
@@ -97,7 +100,7 @@ fn claimed(row: &PgRow, id: Uuid) -> Result<Claimed, StoreError> {
     })
 }
 
-/// The e-mails are out. That holds even where the lease has ended meanwhile, so the lease is not asked for.
+/// They are out. That holds even where the lease has ended meanwhile, so the lease is not asked for.
 /// Answers which were not said to be out before.
 pub(crate) async fn mark_sent(
     conn: &mut PgConnection,

@@ -11,7 +11,9 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::WorkHandle;
-use crate::domain::{Content, DisabledReason, Locale, NewNotification, Occasion, Patience, Schedule};
+use crate::domain::{
+    Content, DisabledReason, Locale, NewNotification, Occasion, Patience, Recipient, Schedule,
+};
 use crate::store::{self, Attempt, Due, Failing, Room};
 use crate::webhook::{AddressRules, Outcome, Parcel, PostOffice, Safe, Target, signature};
 
@@ -251,7 +253,7 @@ impl Courier {
             order_id: None,
             order_sequence: 0,
             customer_id: failing.merchant_id,
-            recipient,
+            recipient: Recipient::Email(recipient),
             locale: locale.unwrap_or(self.locale),
             content: Content {
                 occasion: Occasion::WebhookDisabled {

@@ -12,15 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::WorkHandle;
-use crate::domain::{Kind, Refusal, RetryPolicy, Verdict};
-use crate::mail::{Composer, MailError, Mailer};
+use super::{Outlet, WorkHandle};
+use crate::domain::{Kind, Refusal, RetryPolicy, SendError, Verdict};
 use crate::store::{self, Claimed, Setback, Taken};
 
 /// How long to wait with a database that is away.
 const DATABASE_RETRY: Duration = Duration::from_secs(1);
 
-/// Writes down which e-mails are out, those together that got out together.
+/// Writes down which messages are out, those together that got out together.
 pub(crate) struct Marks {
     pub(crate) pool: PgPool,
 }
@@ -45,14 +44,13 @@ impl Batch for Marks {
     }
 }
 
-/// Sends what is due. Every replica runs one; a lease keeps them from sending the same.
+/// Sends what is due by one channel. Every replica runs one; a lease keeps them from sending the same.
 pub(crate) struct Sender {
     pub(crate) pool: PgPool,
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
     pub(crate) handle: WorkHandle,
-    pub(crate) mailer: Arc<dyn Mailer>,
-    pub(crate) composer: Composer,
+    pub(crate) outlet: Arc<dyn Outlet>,
     pub(crate) policy: RetryPolicy,
     pub(crate) marks: Combiner<Marks>,
     pub(crate) batch_max: u32,
@@ -84,7 +82,14 @@ impl Sender {
 
     async fn send_batch(&self) -> Result<usize, StoreError> {
         let (lease, now) = (self.ids.next(), self.clock.now());
-        let taken = store::claim(&self.pool, lease, now, now + self.lease, self.batch_max).await?;
+        let taken = store::claim(
+            &self.pool,
+            self.outlet.channel(),
+            (lease, now + self.lease),
+            now,
+            self.batch_max,
+        )
+        .await?;
         let count = taken.len();
         join_all(taken.into_iter().map(|taken| self.settle(lease, taken))).await;
         Ok(count)
@@ -116,7 +121,7 @@ impl Sender {
         let work = async {
             let started = Instant::now();
             let outcome = self.send(id, &claimed).await;
-            metrics::histogram!("notification_send_duration_seconds", "transport" => self.mailer.name())
+            metrics::histogram!("notification_send_duration_seconds", "transport" => self.outlet.name())
                 .record(started.elapsed());
             match outcome {
                 Ok(()) => self.sent(id, kind, &claimed).await,
@@ -126,38 +131,34 @@ impl Sender {
         work.instrument(span).await;
     }
 
-    async fn send(&self, id: NotificationId, claimed: &Claimed) -> Result<(), MailError> {
-        let message = self
-            .composer
-            .compose(id, claimed)
-            .map_err(|error| MailError::new(Refusal::Permanent, error.to_string()))?;
-        let delivery = self.mailer.deliver(id, &message);
+    async fn send(&self, id: NotificationId, claimed: &Claimed) -> Result<(), SendError> {
+        let delivery = self.outlet.send(id, claimed);
         tokio::time::timeout(self.timeout, delivery)
             .await
-            .unwrap_or_else(|_| Err(MailError::new(Refusal::Unavailable, "no end in time")))
+            .unwrap_or_else(|_| Err(SendError::new(Refusal::Unavailable, "no end in time")))
     }
 
     async fn sent(&self, id: NotificationId, kind: Kind, claimed: &Claimed) {
         let now = self.clock.now();
-        // The e-mail is out. Until that is written down a resend threatens: worth some tries.
+        // It is out. Until that is written down a resend threatens: worth some tries.
         let marked = (|| self.marks.run((id, now)))
             .retry(ExponentialBuilder::default().with_max_times(5))
             .await;
         if written(id, "SENT", marked) {
-            metrics::counter!("notifications_total", "kind" => kind.as_str(), "status" => "SENT")
+            metrics::counter!("notifications_total", "kind" => kind.as_str(), "channel" => self.outlet.channel().as_str(), "status" => "SENT")
                 .increment(1);
             tracing::info!(
                 notification.id = %id,
                 notification.kind = kind.as_str(),
                 order.id = claimed.order_id.map(tracing::field::display),
-                mail.transport = self.mailer.name(),
+                transport = self.outlet.name(),
                 attempts = claimed.tried.attempts,
                 "notification sent"
             );
         }
     }
 
-    async fn not_sent(&self, id: NotificationId, lease: Uuid, claimed: &Claimed, error: &MailError) {
+    async fn not_sent(&self, id: NotificationId, lease: Uuid, claimed: &Claimed, error: &SendError) {
         let kind = claimed.content.occasion.kind().as_str();
         let jitter = rand::rng().random_range(0..=1000);
         let verdict = self
@@ -181,7 +182,7 @@ impl Sender {
         };
         let marked = store::set_back(&self.pool, id, lease, &setback, &error.reason).await;
         if written(id, status, marked) {
-            metrics::counter!("notifications_total", "kind" => kind, "status" => status).increment(1);
+            metrics::counter!("notifications_total", "kind" => kind, "channel" => self.outlet.channel().as_str(), "status" => status).increment(1);
         }
     }
 }

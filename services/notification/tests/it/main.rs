@@ -13,6 +13,8 @@ mod process;
 mod python;
 mod reader;
 mod receiver;
+mod sms;
+mod sms_server;
 mod smtp;
 mod smtp_server;
 mod support;

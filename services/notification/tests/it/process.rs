@@ -3,12 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use ferrocart_config::ExposeSecret;
+use ferrocart_http_kit::Role;
 use ferrocart_test_kit::{Api, eventually};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::merchant::{Merchant, Shown, genuine, order_of, upserted};
 use crate::receiver::{Answer, Receiver, Request};
+use crate::sms;
+use crate::sms_server::{ACCOUNT, Fate, PASSWORD, SmsServer};
 use crate::smtp_server::SmtpServer;
 use crate::support::{Office, SEAL_KEY, TRACE, confirmed, fresh, order};
 
@@ -157,6 +160,48 @@ async fn a_process_that_is_killed_leaves_one_email_per_order() {
     stop(&office, child).await;
     assert_eq!(emails(), ORDERS);
     assert_eq!(office.files().len(), ORDERS, "nothing else is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_sends_no_sms_twice() {
+    let server = SmsServer::start().await;
+    // Taken and never answered: there is something under way to be killed with.
+    server.answer(|_, _| Fate::Silence);
+    let mut office = Office::closed(|_| ()).await;
+    let url = server.url();
+    let settings = [
+        ("SMS__URL", url.as_str()),
+        ("SMS__ACCOUNT_SID", ACCOUNT),
+        ("SMS__FROM", sms::FROM),
+        ("SMS_AUTH_TOKEN", PASSWORD),
+        ("SMS__TIMEOUT_MS", "1000"),
+        ("SMS__LEASE_MS", "2000"),
+    ];
+    let (mut child, api) = serve(&office, &settings).await;
+    office.api = api;
+    office.ready().await;
+    let (ada, token) = office.env.keys.new_user("notification", &[Role::Customer]);
+    let wanted = json!({"phone": sms::PHONE,
+        "items": [{"channel": "sms", "kind": "order_confirmed", "enabled": true}]});
+    let ada_api = office.api.with_token(token);
+    ada_api
+        .put("/v1/notifications/preferences", &wanted)
+        .await
+        .expect(200);
+    let bought = order(ada.as_uuid());
+    office.tell(&confirmed(&bought)).await;
+    eventually("an SMS that is under way", || async {
+        (server.sent() > 0).then_some(())
+    })
+    .await;
+    child.kill().await.unwrap();
+    let (child, _) = serve(&office, &settings).await;
+    office.settled(&bought.order_id, "SENT", 2).await;
+    let log = stop(&office, child).await;
+    assert_eq!((server.taken().len(), server.sent()), (1, 1));
+    for secret in [sms::PHONE, PASSWORD] {
+        assert!(!log.contains(secret), "{secret} stands in the log: {log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: HashMap<String, String>,
     pub(crate) body: String,
@@ -149,10 +150,11 @@ async fn session(stream: TcpStream, shared: Arc<Shared>) -> Option<()> {
     }
 }
 
-async fn request(read: &mut (impl AsyncBufReadExt + Unpin)) -> Option<Request> {
+pub(crate) async fn request(read: &mut (impl AsyncBufReadExt + Unpin)) -> Option<Request> {
     let mut line = String::new();
     read.read_line(&mut line).await.ok()?;
-    let path = line.split(' ').nth(1)?.to_owned();
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
     let mut headers = HashMap::new();
     loop {
         let mut line = String::new();
@@ -162,10 +164,13 @@ async fn request(read: &mut (impl AsyncBufReadExt + Unpin)) -> Option<Request> {
         };
         headers.insert(name.to_lowercase(), value.to_owned());
     }
-    let length = headers.get("content-length")?.parse().ok()?;
+    let length = headers
+        .get("content-length")
+        .map_or(Some(0), |text| text.parse().ok())?;
     let mut body = vec![0; length];
     read.read_exact(&mut body).await.ok()?;
     Some(Request {
+        method,
         path,
         headers,
         body: String::from_utf8(body).ok()?,

@@ -5,7 +5,9 @@ use std::time::Duration;
 use ferrocart_contracts::v1::{self, Order, OrderLine};
 use ferrocart_contracts::{Envelope, Event};
 use ferrocart_kafka_kit::{KafkaSettings, ensure_topics};
-use ferrocart_notification::{Application, MailTransport, SenderSettings, Settings, WebhookSettings};
+use ferrocart_notification::{
+    Application, MailTransport, SenderSettings, Settings, SmsSettings, WebhookSettings,
+};
 use ferrocart_test_kit::{Api, TestEnv, eventually};
 use ferrocart_types::{Clock, EventId, SystemClock, SystemIds};
 use rdkafka::ClientConfig;
@@ -141,7 +143,7 @@ impl Office {
 
     pub(crate) async fn rows(&self, order: &str) -> Vec<Row> {
         sqlx::query_as(
-            "SELECT notification_id, kind, status, attempts, refusals, last_error, sent_at
+            "SELECT notification_id, kind, channel, status, attempts, refusals, last_error, sent_at
              FROM notifications WHERE order_id = $1 ORDER BY notification_id",
         )
         .bind(order.parse::<Uuid>().unwrap())
@@ -167,6 +169,7 @@ impl Office {
 pub(crate) struct Row {
     pub(crate) notification_id: Uuid,
     pub(crate) kind: String,
+    pub(crate) channel: String,
     pub(crate) status: String,
     pub(crate) attempts: i32,
     pub(crate) refusals: i32,
@@ -196,6 +199,23 @@ fn settings(env: &TestEnv, mail: &TempDir) -> Settings {
             backoff_max_ms: 200,
             refusals_max: 4,
             give_up_after_hours: 1,
+        },
+        sms_auth_token: String::new().into(),
+        sms: SmsSettings {
+            url: String::new(),
+            account_sid: String::new(),
+            from: String::new(),
+            prefixes: String::new(),
+            timeout_ms: 1_000,
+            sender: SenderSettings {
+                batch_max: 8,
+                lease_ms: 2_000,
+                poll_ms: 50,
+                backoff_first_ms: 20,
+                backoff_max_ms: 200,
+                refusals_max: 3,
+                give_up_after_hours: 1,
+            },
         },
         webhook_seal_keys: SEAL_KEY.to_owned().into(),
         webhooks: WebhookSettings {
