@@ -8,6 +8,8 @@ use ferrocart_redis_kit::RedisSettings;
 use ferrocart_telemetry::TelemetrySettings;
 use serde::Deserialize;
 
+use crate::domain::ImageSizes;
+
 pub(crate) const DEFAULTS: &str = include_str!("../config.default.toml");
 
 /// The settings of this service; `config.default.toml` describes each.
@@ -30,6 +32,8 @@ pub struct Settings {
     pub import_concurrency_max: usize,
     pub import_idle_timeout_ms: u64,
     pub reviews_need_approval: bool,
+    pub image_url_template: String,
+    pub image_widths: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -60,7 +64,13 @@ impl Settings {
                 "must be at least 1",
             ));
         }
+        self.images()?;
         Ok(())
+    }
+
+    pub(crate) fn images(&self) -> Result<ImageSizes, ConfigError> {
+        ImageSizes::new(&self.image_url_template, &self.image_widths)
+            .map_err(|reason| ConfigError::rejected("image_url_template", reason))
     }
 
     pub(crate) fn import_idle_timeout(&self) -> Duration {

@@ -85,13 +85,18 @@ impl Application {
         let redis = Redis::new(&settings.redis).context("redis_url")?;
         let shared = SharedCache::new(redis, settings.cache.cache_shared_ttl_seconds);
         let relay = Relay::new(pool.clone(), &settings.kafka, NAME);
+        let images = Arc::new(settings.images()?);
         let (ttl, read_deadline) = (settings.cache.local_ttl(), settings.cache.read_deadline());
         let catalog = Catalog {
             publisher: Publisher::new(NAME, Arc::clone(&clock), Arc::clone(&ids)),
-            clock,
             ids,
             relay: relay.handle(),
-            products: ProductCache::new(pool.clone(), shared.clone(), &settings.cache),
+            products: ProductCache::new(
+                (pool.clone(), shared.clone()),
+                Arc::clone(&clock),
+                Arc::clone(&images),
+                &settings.cache,
+            ),
             categories: CategoryCache::new(pool.clone(), ttl, read_deadline),
             product_pages: Pages::new("products", ttl, read_deadline, |_| size_of::<ProductId>()),
             review_pages: Pages::new("reviews", ttl, read_deadline, Review::bytes),
@@ -99,6 +104,8 @@ impl Application {
             import_idle_timeout: settings.import_idle_timeout(),
             read_deadline,
             reviews_need_approval: settings.reviews_need_approval,
+            images,
+            clock,
             pool: pool.clone(),
         };
         let parts = ServerParts {
@@ -194,6 +201,7 @@ fn background(
         "prune",
         workers::prune::run(catalog.pool.clone(), Arc::clone(&catalog.clock), cancel.clone()),
     );
+    background.spawn("reprice", workers::reprice::run(catalog.clone(), cancel.clone()));
     background
 }
 

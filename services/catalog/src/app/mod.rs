@@ -3,6 +3,7 @@
 pub(crate) mod categories;
 pub(crate) mod edit;
 pub(crate) mod import;
+pub(crate) mod reprice;
 pub(crate) mod reviews;
 pub(crate) mod save;
 
@@ -16,7 +17,7 @@ use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
 use crate::cache::{CategoryCache, Pages, ProductCache};
-use crate::domain::{Change, Product, changed};
+use crate::domain::{Change, ImageSizes, Product, changed};
 use crate::store::reviews::Review;
 
 /// A page of the list of products: the category as it was asked for, the brand, below which id, how many.
@@ -39,12 +40,13 @@ pub(crate) struct Catalog {
     pub(crate) imports: Arc<Semaphore>,
     pub(crate) import_idle_timeout: Duration,
     pub(crate) read_deadline: Duration,
+    pub(crate) images: Arc<ImageSizes>,
     pub(crate) reviews_need_approval: bool,
 }
 
 impl Catalog {
     fn event(&self, product: &Product) -> OutboxEvent {
-        match changed(product) {
+        match changed(product, self.clock.now()) {
             Change::Upserted(event) => self.publisher.event(&*event),
             Change::Deleted(event) => self.publisher.event(&event),
         }

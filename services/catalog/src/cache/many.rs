@@ -48,7 +48,7 @@ impl ProductCache {
         for answer in answers {
             // The load answers in the order in which they were missed.
             if let Some(answer) = answer.or_else(|| loaded.next()) {
-                many.add(&answer);
+                many.add(&self.current(answer).await?);
             }
         }
         Ok(many)
@@ -100,8 +100,16 @@ impl ProductCache {
         if self.database.is_open() && self.fill_stale(ids, &mut answers).await {
             return Ok(answers.into_iter().flatten().collect());
         }
-        match self.read_database(&missing).await {
-            Ok(found) => self.fill(ids, &mut answers, &missing, found).await,
+        match self.read_together(&missing).await {
+            Ok(found) => {
+                let mut found = found.into_iter();
+                for (slot, id) in answers.iter_mut().zip(ids) {
+                    if slot.is_none() {
+                        let found = found.next().unwrap_or(Found::Absent);
+                        *slot = Some(self.kept(*id, found).await);
+                    }
+                }
+            }
             Err(error) => {
                 if !self.fill_stale(ids, &mut answers).await {
                     return Err(error);
@@ -113,27 +121,6 @@ impl ProductCache {
             }
         }
         Ok(answers.into_iter().flatten().collect())
-    }
-
-    async fn fill(
-        &self,
-        ids: &[ProductId],
-        answers: &mut [Option<Answer>],
-        missing: &[ProductId],
-        found: Vec<Arc<Rendered>>,
-    ) {
-        let count = u64::try_from(missing.len()).unwrap_or(0);
-        self.counted.database.increment(count);
-        let is_found = |id: &ProductId| found.iter().any(|product| product.id == *id);
-        let absent: Vec<ProductId> = missing.iter().copied().filter(|id| !is_found(id)).collect();
-        self.shared.put(&found, &absent).await;
-        for (slot, id) in answers.iter_mut().zip(ids) {
-            if slot.is_none() {
-                let product = found.iter().find(|product| product.id == *id).cloned();
-                let found = product.map_or(Found::Absent, Found::Product);
-                *slot = Some(self.kept(*id, found).await);
-            }
-        }
     }
 
     /// Whether all that are missing were known once.

@@ -1,7 +1,9 @@
 //! The read path of products: this process's memory, then Redis, then PostgreSQL.
 //!
 //! - Memory answers for one second at most, so that other replicas' changes show within it.
-//! - One request per product asks further at a time; the others wait for its answer.
+//! - One request per product asks further at a time; the others wait for its answer. Of several replicas one
+//!   asks PostgreSQL, and the others take its answer from Redis.
+//! - A price that begins or ends to hold is written into what is kept, without a look at the stores.
 //! - A change made here shows here at once: its version is a floor under which no answer counts.
 //! - Redis holds versions too and never takes an older one for a newer one, so a slow reader cannot
 //!   bring back what a writer has replaced. What a writer could not tell Redis, because it was away,
@@ -12,6 +14,7 @@
 
 mod breaker;
 mod categories;
+mod flight;
 mod many;
 mod pages;
 mod products;

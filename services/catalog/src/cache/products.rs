@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ferrocart_pg_kit::{StoreError, is_unavailable};
-use ferrocart_types::ProductId;
+use ferrocart_types::{ProductId, SharedClock, Timestamp};
 use metrics::{Counter, counter};
 use moka::future::Cache;
 use sqlx::PgPool;
@@ -13,7 +13,7 @@ use super::breaker::Breaker;
 use super::rendered::{Found, Rendered};
 use super::shared::SharedCache;
 use crate::config::CacheSettings;
-use crate::domain::Product;
+use crate::domain::{ImageSizes, Product};
 use crate::error::CatalogError;
 use crate::store;
 
@@ -43,6 +43,8 @@ pub(crate) struct Answer {
 pub(crate) struct ProductCache {
     pool: PgPool,
     pub(super) shared: SharedCache,
+    clock: SharedClock,
+    images: Arc<ImageSizes>,
     deadline: Duration,
     pub(super) database: Arc<Breaker>,
     pub(super) fresh: Cache<ProductId, Answer>,
@@ -74,10 +76,17 @@ impl Counted {
 }
 
 impl ProductCache {
-    pub(crate) fn new(pool: PgPool, shared: SharedCache, settings: &CacheSettings) -> Self {
+    pub(crate) fn new(
+        (pool, shared): (PgPool, SharedCache),
+        clock: SharedClock,
+        images: Arc<ImageSizes>,
+        settings: &CacheSettings,
+    ) -> Self {
         Self {
             pool,
             shared,
+            clock,
+            images,
             deadline: settings.read_deadline(),
             database: Arc::new(Breaker::new(REST)),
             // Mostly the same bodies as those of `last_known`.
@@ -119,7 +128,7 @@ impl ProductCache {
                 if !loaded_here.load(Ordering::Relaxed) {
                     self.counted.process.increment(1);
                 }
-                return Ok(answer);
+                return self.current(answer).await;
             }
             self.fresh.invalidate(&id).await;
         }
@@ -143,14 +152,10 @@ impl ProductCache {
         {
             return Ok(answer);
         }
-        match self.read_database(&[id]).await {
-            Ok(found) => {
-                self.counted.database.increment(1);
-                let absent: &[ProductId] = if found.is_empty() { &[id] } else { &[] };
-                self.shared.put(&found, absent).await;
-                let found = found.into_iter().next().map_or(Found::Absent, Found::Product);
-                Ok(self.known(found).await)
-            }
+        match self.read_together(&[id]).await {
+            Ok(found) => Ok(self
+                .known(found.into_iter().next().unwrap_or(Found::Absent))
+                .await),
             Err(error) => match self.stale(id).await {
                 Some(answer) => {
                     tracing::warn!(
@@ -179,7 +184,30 @@ impl ProductCache {
             Err(StoreError::Database { source, .. }) if is_unavailable(source) => self.database.failed(),
             Err(_) => {}
         }
-        outcome?.iter().map(render).collect()
+        let now = self.clock.now();
+        outcome?
+            .iter()
+            .map(|product| render(product, now, &self.images))
+            .collect()
+    }
+
+    /// With the prices of now, also when a sale has begun or ended since the answer was kept.
+    pub(super) async fn current(&self, answer: Answer) -> Result<Answer, CatalogError> {
+        let now = self.clock.now();
+        let Found::Product(product) = &answer.found else {
+            return Ok(answer);
+        };
+        if product.is_good_at(now) {
+            return Ok(answer);
+        }
+        let id = product.id;
+        let product = product.at(now).map_err(|error| corrupt(id, &error))?;
+        let answer = Answer {
+            found: Found::Product(Arc::new(product)),
+            stale_since: answer.stale_since,
+        };
+        self.fresh.insert(id, answer.clone()).await;
+        Ok(answer)
     }
 
     pub(super) async fn known(&self, found: Found) -> Answer {
@@ -229,14 +257,19 @@ impl ProductCache {
     }
 }
 
-fn render(product: &Product) -> Result<Arc<Rendered>, CatalogError> {
-    let rendered = Rendered::of(product).map_err(|error| StoreError::Corrupt {
+fn render(product: &Product, now: Timestamp, images: &ImageSizes) -> Result<Arc<Rendered>, CatalogError> {
+    let rendered = Rendered::of(product, now, images).map_err(|error| corrupt(product.id, &error))?;
+    Ok(Arc::new(rendered))
+}
+
+fn corrupt(id: ProductId, error: &serde_json::Error) -> CatalogError {
+    let error = StoreError::Corrupt {
         table: "products",
         column: "*",
-        row: product.id.to_string(),
+        row: id.to_string(),
         reason: error.to_string(),
-    })?;
-    Ok(Arc::new(rendered))
+    };
+    error.into()
 }
 
 /// One failure that several readers waited for: each is answered for itself, one logged the cause.

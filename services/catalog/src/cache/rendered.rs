@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ferrocart_types::{ProductId, UserId};
+use ferrocart_types::{ProductId, Timestamp, UserId};
 use serde::Deserialize;
 
-use crate::domain::{Product, Status};
+use crate::domain::{ImageSizes, Product, Status, VariantView};
 
 /// A product as it goes over the wire, with what is needed to decide who may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,18 +13,25 @@ pub(crate) struct Rendered {
     pub(crate) version: i64,
     pub(crate) status: Status,
     pub(crate) merchant_id: UserId,
+    /// When the prices in the body are no longer right.
+    pub(crate) price_changes_at: Option<Timestamp>,
     /// The JSON of the product.
     pub(crate) body: Bytes,
 }
 
 impl Rendered {
-    pub(crate) fn of(product: &Product) -> Result<Self, serde_json::Error> {
+    pub(crate) fn of(
+        product: &Product,
+        now: Timestamp,
+        images: &ImageSizes,
+    ) -> Result<Self, serde_json::Error> {
         Ok(Self {
             id: product.id,
             version: product.version,
             status: product.status,
             merchant_id: product.merchant_id,
-            body: serde_json::to_vec(&product.view())?.into(),
+            price_changes_at: product.price_changes_after(now),
+            body: serde_json::to_vec(&product.view(now, images))?.into(),
         })
     }
 
@@ -36,6 +43,7 @@ impl Rendered {
             version: i64,
             status: Status,
             merchant_id: UserId,
+            price_changes_at: Option<Timestamp>,
         }
         let head: Head = serde_json::from_slice(&body)?;
         Ok(Self {
@@ -43,7 +51,32 @@ impl Rendered {
             version: head.version,
             status: head.status,
             merchant_id: head.merchant_id,
+            price_changes_at: head.price_changes_at,
             body,
+        })
+    }
+
+    pub(super) fn is_good_at(&self, now: Timestamp) -> bool {
+        self.price_changes_at.is_none_or(|at| now < at)
+    }
+
+    /// The same with the prices of this time: the body says itself when which price holds, so that no store
+    /// is asked when a sale begins or ends.
+    pub(super) fn at(&self, now: Timestamp) -> Result<Self, serde_json::Error> {
+        let mut body: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&self.body)?;
+        let variants = body.remove("variants").unwrap_or_default();
+        let variants: Vec<VariantView> = serde_json::from_value(variants)?;
+        let price_changes_at = variants.iter().filter_map(|each| each.changes_after(now)).min();
+        let variants: Vec<VariantView> = variants.into_iter().map(|each| each.at(now)).collect();
+        body.insert("variants".to_owned(), serde_json::to_value(variants)?);
+        match price_changes_at {
+            Some(at) => body.insert("price_changes_at".to_owned(), serde_json::to_value(at)?),
+            None => body.remove("price_changes_at"),
+        };
+        Ok(Self {
+            price_changes_at,
+            body: serde_json::to_vec(&body)?.into(),
+            ..self.clone()
         })
     }
 

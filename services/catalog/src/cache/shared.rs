@@ -14,6 +14,8 @@ const REST: Duration = Duration::from_secs(1);
 /// How long a change is remembered under which no older version may be put. Longer than any read from
 /// PostgreSQL that began before the change can take.
 const TOMBSTONE_MS: u64 = 60_000;
+/// How long a replica that reads from PostgreSQL may keep the others waiting, should it die over it.
+const CLAIM_MS: u64 = 1_000;
 /// How long all replicas know that there is no such product. Short, for ids are asked for at random.
 const ABSENT_MS: u64 = 10_000;
 
@@ -116,10 +118,45 @@ impl SharedCache {
                     put.arg(0).arg("").arg(ABSENT_MS);
                     pipe.invoke_script(&put).ignore();
                 }
+                for id in products
+                    .iter()
+                    .map(|product| product.id)
+                    .chain(absent.iter().copied())
+                {
+                    pipe.del(claim_key(id)).ignore();
+                }
                 pipe.query_async::<()>(&mut connection).await
             })
             .await;
         self.noted(answer);
+    }
+
+    /// Which of these this replica is to read from PostgreSQL, because no other is reading them. All of them
+    /// when Redis does not answer.
+    pub(super) async fn claim(&self, ids: &[ProductId]) -> Vec<bool> {
+        if self.breaker.is_open() {
+            return vec![true; ids.len()];
+        }
+        let answer = self
+            .redis
+            .call("product.claim", |mut connection| async move {
+                let mut pipe = pipe();
+                for id in ids {
+                    pipe.cmd("SET")
+                        .arg(claim_key(*id))
+                        .arg(1)
+                        .arg("NX")
+                        .arg("PX")
+                        .arg(CLAIM_MS);
+                }
+                pipe.query_async::<Vec<Option<String>>>(&mut connection).await
+            })
+            .await;
+        let answer = self.noted(answer);
+        let Some(set) = answer.filter(|set| set.len() == ids.len()) else {
+            return vec![true; ids.len()];
+        };
+        set.iter().map(Option::is_some).collect()
     }
 
     /// Makes sure that no version older than these is served or put again.
@@ -173,4 +210,8 @@ impl SharedCache {
 
 fn key(id: ProductId) -> String {
     format!("product:{id}")
+}
+
+fn claim_key(id: ProductId) -> String {
+    format!("product:{id}:reading")
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::product::Status;
+use super::sale::{Sale, below};
 use super::text::{block, check_length, line, refuse_control, sku_text, slug_text};
 
 pub(crate) const AMOUNT_MINOR_MAX: i64 = 1_000_000_000_000;
@@ -86,6 +87,16 @@ pub(crate) struct Image {
     #[serde(default)]
     #[schema(max_length = 500)]
     pub(crate) alt: String,
+    /// In pixels, where it is known.
+    #[garde(range(min = 1, max = 100_000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100_000)]
+    pub(crate) width: Option<u32>,
+    /// In pixels, where it is known.
+    #[garde(range(min = 1, max = 100_000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100_000)]
+    pub(crate) height: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Validate, ToSchema)]
@@ -102,6 +113,10 @@ pub(crate) struct VariantContent {
     /// 0 to 10^12 minor units.
     #[garde(custom(valid_price))]
     pub(crate) price: Money,
+    /// What it costs for a time.
+    #[garde(dive, custom(below(self.price)))]
+    #[serde(default)]
+    pub(crate) sale: Option<Sale>,
 }
 
 /// Changes to a product as a JSON merge patch (RFC 7396): what is absent stays. Within `attributes`
@@ -291,6 +306,27 @@ mod tests {
         assert_eq!(
             faults(|body| body["variants"][1]["price"]["currency"] = json!("EUR")),
             ["variants"]
+        );
+        let sale = |price: i64, until: &str| json!({"price": {"amount_minor": price, "currency": "USD"}, "from": "2030-01-02T00:00:00Z", "until": until});
+        assert_eq!(
+            faults(|body| body["variants"][1]["sale"] = sale(9_899, "2030-01-03T00:00:00Z")),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            faults(|body| body["variants"][1]["sale"] = sale(9_900, "2030-01-03T00:00:00Z")),
+            ["variants[1].sale"]
+        );
+        assert_eq!(
+            faults(|body| body["variants"][1]["sale"] = sale(-1, "2030-01-03T00:00:00Z")),
+            ["variants[1].sale"]
+        );
+        assert_eq!(
+            faults(|body| body["variants"][1]["sale"] = sale(1, "2030-01-02T00:00:00Z")),
+            ["variants[1].sale.until"]
+        );
+        assert_eq!(
+            faults(|body| body["images"][0]["width"] = json!(0)),
+            ["images[0].width"]
         );
         assert_eq!(
             faults(|body| body["variants"][1]["sku"] = json!("S-42")),

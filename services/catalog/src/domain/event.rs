@@ -1,6 +1,7 @@
 //! A product's change as the topic `catalog-events` tells it.
 
 use ferrocart_contracts::{timestamp_to_proto, v1};
+use ferrocart_types::Timestamp;
 
 use super::product::{Product, Status, Variant};
 
@@ -10,8 +11,8 @@ pub(crate) enum Change {
     Deleted(v1::ProductDeleted),
 }
 
-/// An archived product is gone for everybody who follows the catalog.
-pub(crate) fn changed(product: &Product) -> Change {
+/// With the prices of this time. An archived product is gone for everybody who follows the catalog.
+pub(crate) fn changed(product: &Product, now: Timestamp) -> Change {
     let status = match product.status {
         Status::Archived => {
             return Change::Deleted(v1::ProductDeleted {
@@ -41,7 +42,7 @@ pub(crate) fn changed(product: &Product) -> Change {
                 .first()
                 .map(|image| image.url.clone())
                 .unwrap_or_default(),
-            variants: product.variants.iter().map(variant).collect(),
+            variants: product.variants.iter().map(|each| variant(each, now)).collect(),
             rating_hundredths: product.rating.hundredths(),
             rating_count: u32::try_from(product.rating.count()).unwrap_or(0),
             status: status.into(),
@@ -52,7 +53,7 @@ pub(crate) fn changed(product: &Product) -> Change {
     }))
 }
 
-fn variant(variant: &Variant) -> v1::Variant {
+fn variant(variant: &Variant, now: Timestamp) -> v1::Variant {
     v1::Variant {
         sku_id: variant.sku_id.to_string(),
         sku: variant.sku.clone(),
@@ -61,6 +62,6 @@ fn variant(variant: &Variant) -> v1::Variant {
             .iter()
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
-        price: Some(variant.price.into()),
+        price: Some(variant.price_at(now).into()),
     }
 }

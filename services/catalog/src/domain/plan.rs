@@ -87,6 +87,7 @@ pub(crate) fn plan(
             sku: wanted.sku.clone(),
             options: wanted.options.clone(),
             price: wanted.price,
+            sale: wanted.sale,
         });
     }
     let product = Product {

@@ -6,7 +6,9 @@ use utoipa::ToSchema;
 
 use super::category::CategoryRef;
 use super::content::{AttributeValue, Content, Image, VariantContent};
+use super::image::{ImageSizes, ImageView};
 use super::rating::{Rating, RatingView};
+use super::sale::{Sale, price_at};
 
 /// Where a product is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -36,13 +38,69 @@ impl Status {
     }
 }
 
-/// One sellable variant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// One sellable variant, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Variant {
     pub(crate) sku_id: SkuId,
     pub(crate) sku: String,
     pub(crate) options: BTreeMap<String, String>,
+    /// The regular one.
     pub(crate) price: Money,
+    pub(crate) sale: Option<Sale>,
+}
+
+impl Variant {
+    pub(crate) fn price_at(&self, now: Timestamp) -> Money {
+        price_at(self.price, self.sale.as_ref(), now)
+    }
+}
+
+/// One sellable variant, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Variant)]
+pub(crate) struct VariantView {
+    sku_id: SkuId,
+    sku: String,
+    options: BTreeMap<String, String>,
+    /// What it costs now.
+    price: Money,
+    /// What it costs without the sale that is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    regular_price: Option<Money>,
+    /// The sale that is on, or the one to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sale: Option<Sale>,
+}
+
+impl VariantView {
+    fn of(variant: &Variant, now: Timestamp) -> Self {
+        Self {
+            sku_id: variant.sku_id,
+            sku: variant.sku.clone(),
+            options: variant.options.clone(),
+            price: variant.price,
+            regular_price: None,
+            sale: variant.sale,
+        }
+        .at(now)
+    }
+
+    /// The same at another time.
+    pub(crate) fn at(self, now: Timestamp) -> Self {
+        let regular = self.regular_price.unwrap_or(self.price);
+        let sale = self.sale.filter(|sale| !sale.is_over_at(now));
+        let on_sale = sale.is_some_and(|sale| sale.runs_at(now));
+        Self {
+            price: price_at(regular, sale.as_ref(), now),
+            regular_price: on_sale.then_some(regular),
+            sale,
+            ..self
+        }
+    }
+
+    pub(crate) fn changes_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.sale?.changes_after(now)
+    }
 }
 
 /// A product as it is stored.
@@ -83,13 +141,20 @@ impl Product {
                     sku: variant.sku.clone(),
                     options: variant.options.clone(),
                     price: variant.price,
+                    sale: variant.sale,
                 })
                 .collect(),
             status: self.status,
         }
     }
 
-    pub(crate) fn view(&self) -> ProductView<'_> {
+    /// When the price of one of its variants changes next by itself.
+    pub(crate) fn price_changes_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let sales = self.variants.iter().filter_map(|variant| variant.sale);
+        sales.filter_map(|sale| sale.changes_after(now)).min()
+    }
+
+    pub(crate) fn view(&self, now: Timestamp, images: &ImageSizes) -> ProductView<'_> {
         ProductView {
             product_id: self.id,
             handle: &self.handle,
@@ -99,9 +164,14 @@ impl Product {
             category_id: self.category.id,
             category: &self.category.slug,
             attributes: &self.attributes,
-            images: &self.images,
+            images: self.images.iter().map(|image| images.view(image)).collect(),
             rating: self.rating.view(),
-            variants: &self.variants,
+            variants: self
+                .variants
+                .iter()
+                .map(|variant| VariantView::of(variant, now))
+                .collect(),
+            price_changes_at: self.price_changes_after(now),
             status: self.status,
             merchant_id: self.merchant_id,
             version: self.version,
@@ -125,11 +195,13 @@ pub(crate) struct ProductView<'a> {
     category: &'a str,
     #[schema(value_type = std::collections::HashMap<String, AttributeValue>)]
     attributes: &'a BTreeMap<String, AttributeValue>,
-    #[schema(value_type = Vec<Image>)]
-    images: &'a [Image],
+    images: Vec<ImageView<'a>>,
     rating: RatingView,
-    #[schema(value_type = Vec<Variant>)]
-    variants: &'a [Variant],
+    variants: Vec<VariantView>,
+    /// When a sale begins or ends next. The `ETag` changes with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    price_changes_at: Option<Timestamp>,
     status: Status,
     merchant_id: UserId,
     /// Grows with every change, reviews included; the ETag.

@@ -11,11 +11,12 @@ use crate::app::edit::{self, Edit};
 use crate::domain::{Content, ContentPatch, Product, ProductView};
 use crate::error::CatalogError;
 
-fn answer(mut response: HttpResponseBuilder, product: &Product) -> HttpResponse {
+fn answer(catalog: &Catalog, mut response: HttpResponseBuilder, product: &Product) -> HttpResponse {
+    let now = catalog.clock.now();
     response
-        .insert_header((ETAG, etag(product.version)))
+        .insert_header((ETAG, etag(product.version, product.price_changes_after(now))))
         .insert_header(PRIVATE)
-        .json(product.view())
+        .json(product.view(now, &catalog.images))
 }
 
 /// Create a product
@@ -38,7 +39,7 @@ pub(crate) async fn create(
     let product = edit::create(catalog.get_ref().clone(), editor, body.value).await?;
     let mut response = HttpResponse::Created();
     response.insert_header((LOCATION, format!("/v1/products/{}", product.id)));
-    Ok(answer(response, &product))
+    Ok(answer(&catalog, response, &product))
 }
 
 /// Replace a product
@@ -64,7 +65,7 @@ pub(crate) async fn replace(
 ) -> Result<HttpResponse, CatalogError> {
     let edit = Edit::Replace(Box::new(body.value));
     let product = change(&caller, &request, &catalog, &path, edit).await?;
-    Ok(answer(HttpResponse::Ok(), &product))
+    Ok(answer(&catalog, HttpResponse::Ok(), &product))
 }
 
 /// Change parts of a product
@@ -90,7 +91,7 @@ pub(crate) async fn merge(
 ) -> Result<HttpResponse, CatalogError> {
     let edit = Edit::Merge(Box::new(body.value));
     let product = change(&caller, &request, &catalog, &path, edit).await?;
-    Ok(answer(HttpResponse::Ok(), &product))
+    Ok(answer(&catalog, HttpResponse::Ok(), &product))
 }
 
 /// Archive a product

@@ -10,11 +10,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use ferrocart_http_kit::{
     Caller, Page, PageQuery, Problem, ProblemBody, Query as Params, Role, encode_cursor, parse_id,
 };
-use ferrocart_types::{CategoryId, ProductId};
+use ferrocart_types::{CategoryId, ProductId, Timestamp};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::headers::{PRIVATE, PUBLIC, etag, has_version, mark_stale, public_list};
+use super::headers::{PRIVATE, etag, has_tag, mark_stale, public, public_list};
 use crate::app::Catalog;
 use crate::cache::{Answer, Found, Rendered};
 use crate::domain::{ProductView, Status};
@@ -55,19 +55,19 @@ pub(crate) async fn get(
     if !may_see(&caller, &product) {
         return Err(CatalogError::ProductNotFound);
     }
-    let known = has_version(&request, product.version);
+    let tag = etag(product.version, product.price_changes_at);
+    let known = has_tag(&request, &tag);
     let mut response = if known {
         HttpResponse::NotModified()
     } else {
         HttpResponse::Ok()
     };
-    response
-        .insert_header((ETAG, etag(product.version)))
-        .insert_header(if product.status == Status::Active {
-            PUBLIC
-        } else {
-            PRIVATE
-        });
+    response.insert_header((ETAG, tag));
+    if product.status == Status::Active {
+        response.insert_header(public(product.price_changes_at, catalog.clock.now()));
+    } else {
+        response.insert_header(PRIVATE);
+    }
     mark_stale(&mut response, stale_since);
     if known {
         return Ok(response.finish());
@@ -124,6 +124,7 @@ pub(crate) async fn batch(
         &request,
         joined(&many.products, None),
         many.stale_since,
+        price_change(&catalog, &many.products),
     ))
 }
 
@@ -199,7 +200,14 @@ pub(crate) async fn list(
         &request,
         joined(&many.products, next_cursor),
         stale_since,
+        price_change(&catalog, &many.products),
     ))
+}
+
+/// When the first of their prices changes, and now.
+fn price_change(catalog: &Catalog, products: &[Arc<Rendered>]) -> (Option<Timestamp>, Timestamp) {
+    let changes = products.iter().filter_map(|product| product.price_changes_at);
+    (changes.min(), catalog.clock.now())
 }
 
 /// The category with this slug or id, and all below it.

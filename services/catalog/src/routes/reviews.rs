@@ -82,7 +82,9 @@ pub(crate) async fn list(
         tracing::error!(%error, "reviews could not be written");
         Problem::internal()
     })?;
-    Ok(public_list(&request, body.into(), page.stale_since))
+    // No price is on them.
+    let prices = (None, catalog.clock.now());
+    Ok(public_list(&request, body.into(), page.stale_since, prices))
 }
 
 /// Review a product

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
-use ferrocart_types::{Money, ProductId, SkuId, UserId};
+use ferrocart_types::{Money, ProductId, SkuId, Timestamp, UserId};
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -21,6 +21,7 @@ pub(crate) struct PricedSku {
     sku: String,
     title: String,
     options: BTreeMap<String, String>,
+    /// With the sale that is on.
     price: Money,
     /// Only `active` ones may be sold. A variant that its product dropped is `archived`.
     status: Status,
@@ -29,14 +30,18 @@ pub(crate) struct PricedSku {
 pub(crate) async fn by_sku_ids(
     executor: impl PgExecutor<'_>,
     sku_ids: &[Uuid],
+    now: Timestamp,
 ) -> Result<Vec<PricedSku>, StoreError> {
     let rows = sqlx::query(
-        "SELECT v.sku_id, v.product_id, v.merchant_id, v.sku, p.title, v.options, v.amount_minor, v.currency,
+        "SELECT v.sku_id, v.product_id, v.merchant_id, v.sku, p.title, v.options, v.currency,
+                CASE WHEN v.sale_from > $2 OR v.sale_until <= $2 THEN v.amount_minor
+                     ELSE coalesce(v.sale_amount_minor, v.amount_minor) END AS amount_minor,
                 CASE WHEN v.listed THEN p.status ELSE 'archived' END AS status
            FROM variants v JOIN products p ON p.product_id = v.product_id
           WHERE v.sku_id = ANY($1)",
     )
     .bind(sku_ids)
+    .bind(now)
     .fetch_all(executor)
     .await
     .op("prices.by_sku_ids")?;

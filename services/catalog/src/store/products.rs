@@ -21,7 +21,11 @@ macro_rules! select_products {
                     (SELECT coalesce(jsonb_agg(jsonb_build_object(
                                 'sku_id', v.sku_id, 'sku', v.sku, 'options', v.options,
                                 'price', jsonb_build_object('amount_minor', v.amount_minor,
-                                                            'currency', v.currency))
+                                                            'currency', v.currency),
+                                'sale', CASE WHEN v.sale_amount_minor IS NOT NULL THEN jsonb_build_object(
+                                    'price', jsonb_build_object('amount_minor', v.sale_amount_minor,
+                                                                'currency', v.currency),
+                                    'from', v.sale_from, 'until', v.sale_until) END)
                                 ORDER BY v.position), '[]')
                        FROM variants v WHERE v.product_id = p.product_id AND v.listed) AS variants
                FROM products p JOIN categories c ON c.category_id = p.category_id ",
@@ -166,6 +170,7 @@ struct Columns<'a> {
     versions: Vec<i64>,
     created: Vec<Timestamp>,
     updated: Vec<Timestamp>,
+    price_changes: Vec<Option<Timestamp>>,
 }
 
 impl<'a> Columns<'a> {
@@ -185,6 +190,9 @@ impl<'a> Columns<'a> {
             versions: each().map(|product| product.version).collect(),
             created: each().map(|product| product.created_at).collect(),
             updated: each().map(|product| product.updated_at).collect(),
+            price_changes: each()
+                .map(|product| product.price_changes_after(product.updated_at))
+                .collect(),
         }
     }
 }
@@ -197,10 +205,11 @@ pub(crate) async fn insert(conn: &mut PgConnection, products: &[&Product]) -> Re
     let columns = Columns::of(products);
     let done = sqlx::query(
         "INSERT INTO products (product_id, merchant_id, handle, title, description, brand, category_id,
-                               attributes, images, status, version, created_at, updated_at)
+                               attributes, images, status, version, created_at, updated_at,
+                               price_changes_at)
          SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[],
                               $8::jsonb[], $9::jsonb[], $10::text[], $11::bigint[], $12::timestamptz[],
-                              $13::timestamptz[])",
+                              $13::timestamptz[], $14::timestamptz[])",
     )
     .bind(columns.ids)
     .bind(columns.merchants)
@@ -215,6 +224,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, products: &[&Product]) -> Re
     .bind(columns.versions)
     .bind(columns.created)
     .bind(columns.updated)
+    .bind(columns.price_changes)
     .execute(conn)
     .await
     .op(OP)?;
@@ -232,11 +242,11 @@ pub(crate) async fn update(conn: &mut PgConnection, products: &[&Product]) -> Re
         "UPDATE products p
             SET handle = n.handle, title = n.title, description = n.description, brand = n.brand,
                 category_id = n.category_id, attributes = n.attributes, images = n.images, status = n.status,
-                version = n.version, updated_at = n.updated_at
+                version = n.version, updated_at = n.updated_at, price_changes_at = n.price_changes_at
            FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::jsonb[],
-                       $8::jsonb[], $9::text[], $10::bigint[], $11::timestamptz[])
+                       $8::jsonb[], $9::text[], $10::bigint[], $11::timestamptz[], $12::timestamptz[])
                 AS n (product_id, handle, title, description, brand, category_id, attributes, images, status,
-                      version, updated_at)
+                      version, updated_at, price_changes_at)
           WHERE p.product_id = n.product_id AND p.version = n.version - 1",
     )
     .bind(columns.ids)
@@ -250,6 +260,7 @@ pub(crate) async fn update(conn: &mut PgConnection, products: &[&Product]) -> Re
     .bind(columns.statuses)
     .bind(columns.versions)
     .bind(columns.updated)
+    .bind(columns.price_changes)
     .execute(conn)
     .await
     .op(OP)?;
@@ -275,4 +286,43 @@ pub(crate) async fn set_rating(
     .await
     .op(OP)?;
     expect_rows(OP, &done, 1)
+}
+
+/// Locks products of which a price has changed by itself and nobody has told.
+pub(crate) async fn lock_repriced(
+    conn: &mut PgConnection,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    sqlx::query_scalar(
+        "SELECT product_id FROM products WHERE price_changes_at <= $1
+          ORDER BY price_changes_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED",
+    )
+    .bind(now)
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+    .op("products.lock_repriced")
+}
+
+/// Writes the new versions of products that are locked and have changed in nothing but their prices.
+pub(crate) async fn set_price_changes(
+    conn: &mut PgConnection,
+    products: &[Product],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    const OP: &str = "products.set_price_changes";
+    let each = || products.iter();
+    let done = sqlx::query(
+        "UPDATE products p SET version = n.version, price_changes_at = n.price_changes_at
+           FROM UNNEST($1::uuid[], $2::bigint[], $3::timestamptz[]) AS n (product_id, version, price_changes_at)
+          WHERE p.product_id = n.product_id AND p.version = n.version - 1",
+    )
+    .bind(each().map(|product| product.id.as_uuid()).collect::<Vec<_>>())
+    .bind(each().map(|product| product.version).collect::<Vec<_>>())
+    .bind(each().map(|product| product.price_changes_after(now)).collect::<Vec<_>>())
+    .execute(conn)
+    .await
+    .op(OP)?;
+    expect_rows(OP, &done, products.len())
 }

@@ -59,12 +59,16 @@ pub(crate) async fn save(conn: &mut PgConnection, products: &[&Product]) -> Resu
     .await
     .op("variants.unlist")?;
     let done = sqlx::query(
-        "INSERT INTO variants (sku_id, product_id, merchant_id, sku, position, options, amount_minor, currency, listed)
+        "INSERT INTO variants (sku_id, product_id, merchant_id, sku, position, options, amount_minor, currency,
+                               sale_amount_minor, sale_from, sale_until, listed)
          SELECT *, true FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::smallint[], $6::jsonb[],
-                                    $7::bigint[], $8::text[])
+                                    $7::bigint[], $8::text[], $9::bigint[], $10::timestamptz[],
+                                    $11::timestamptz[])
          ON CONFLICT (sku_id) DO UPDATE
             SET product_id = excluded.product_id, position = excluded.position, options = excluded.options,
-                amount_minor = excluded.amount_minor, currency = excluded.currency, listed = true",
+                amount_minor = excluded.amount_minor, currency = excluded.currency,
+                sale_amount_minor = excluded.sale_amount_minor, sale_from = excluded.sale_from,
+                sale_until = excluded.sale_until, listed = true",
     )
     .bind(&sku_ids)
     .bind(each().map(|(product, _, _)| product.id.as_uuid()).collect::<Vec<_>>())
@@ -74,6 +78,9 @@ pub(crate) async fn save(conn: &mut PgConnection, products: &[&Product]) -> Resu
     .bind(each().map(|(_, _, variant)| Json(&variant.options)).collect::<Vec<Json<&BTreeMap<_, _>>>>())
     .bind(each().map(|(_, _, variant)| variant.price.amount_minor).collect::<Vec<_>>())
     .bind(each().map(|(_, _, variant)| variant.price.currency.to_string()).collect::<Vec<_>>())
+    .bind(each().map(|(_, _, variant)| variant.sale.map(|sale| sale.price.amount_minor)).collect::<Vec<_>>())
+    .bind(each().map(|(_, _, variant)| variant.sale.and_then(|sale| sale.from)).collect::<Vec<_>>())
+    .bind(each().map(|(_, _, variant)| variant.sale.and_then(|sale| sale.until)).collect::<Vec<_>>())
     .execute(conn)
     .await
     .op(OP)?;

@@ -1,1 +1,2 @@
 pub(crate) mod prune;
+pub(crate) mod reprice;

@@ -214,3 +214,63 @@ async fn a_crowd_asks_postgresql_once() {
     assert!(looks().await <= 3, "for two in one statement: {}", looks().await);
     catalog.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_replicas_one_asks_postgresql_and_neither_waits_for_the_dead() {
+    const PRODUCTS: usize = 12;
+    let env = Arc::new(TestEnv::new("catalog").await);
+    let slow_redis = |settings: &mut ferrocart_catalog::Settings| {
+        settings.redis.redis_timeout_ms = 5_000;
+        settings.cache.read_deadline_ms = 10_000;
+    };
+    let catalog = Catalog::start_in(Arc::clone(&env), slow_redis).await;
+    let replica = Catalog::start_in(Arc::clone(&env), slow_redis).await;
+    let merchant = catalog.merchant();
+    category(&merchant, "shoes", None).await;
+    let mut ids = Vec::new();
+    for n in 0..PRODUCTS {
+        ids.push(new_product(&merchant, &format!("runner-{n}")).await);
+    }
+    let pool = catalog.pool().await;
+    for statement in [
+        "CREATE SEQUENCE looks",
+        "ALTER TABLE categories ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE categories FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY slow ON categories USING (nextval('looks') > 0 AND pg_sleep(0.1) IS NOT NULL)",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    let readers = [catalog.anonymous(), replica.anonymous()];
+    for id in &ids {
+        let path = format!("/v1/products/{id}");
+        let (one, other) = tokio::join!(readers[0].get(&path), readers[1].get(&path));
+        assert_eq!(one.expect(200).json, other.expect(200).json);
+    }
+    let looks: i64 = sqlx::query_scalar("SELECT last_value FROM looks")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    // Each alone it would be twice as many; on a slow machine one may give up waiting now and then.
+    let most = i64::try_from(PRODUCTS + PRODUCTS / 2).unwrap();
+    assert!(looks <= most, "{looks} looks for {PRODUCTS} products");
+
+    // A replica that died while it was reading keeps nobody: its claim is left behind.
+    let orphan = new_product(&merchant, "orphan").await;
+    let mut redis = ferrocart_redis_kit::deadpool_redis::redis::Client::open(env.redis.redis_url.as_str())
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap();
+    ferrocart_redis_kit::deadpool_redis::redis::cmd("SET")
+        .arg(format!("product:{orphan}:reading"))
+        .arg("1")
+        .exec_async(&mut redis)
+        .await
+        .unwrap();
+    readers[0]
+        .get(&format!("/v1/products/{orphan}"))
+        .await
+        .expect(200);
+    replica.stop().await;
+    catalog.stop().await;
+}

@@ -13,3 +13,4 @@ mod moderation;
 mod paging;
 mod products;
 mod reviews;
+mod sales;

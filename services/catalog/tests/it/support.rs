@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ferrocart_catalog::{Application, CacheSettings, Settings};
 use ferrocart_http_kit::Role;
 use ferrocart_test_kit::{Api, TestEnv};
-use ferrocart_types::{SystemClock, SystemIds, UserId};
+use ferrocart_types::{SharedClock, SystemClock, SystemIds, UserId};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -30,6 +30,14 @@ impl Catalog {
     }
 
     pub(crate) async fn start_in(env: Arc<TestEnv>, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_at(env, Arc::new(SystemClock), change).await
+    }
+
+    pub(crate) async fn start_at(
+        env: Arc<TestEnv>,
+        clock: SharedClock,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings {
             http: env.http(),
             telemetry: env.telemetry(),
@@ -46,9 +54,11 @@ impl Catalog {
             import_concurrency_max: 4,
             import_idle_timeout_ms: 30_000,
             reviews_need_approval: false,
+            image_url_template: String::new(),
+            image_widths: String::new(),
         };
         change(&mut settings);
-        let application = Application::build(settings, Arc::new(SystemClock), Arc::new(SystemIds))
+        let application = Application::build(settings, clock, Arc::new(SystemIds))
             .await
             .unwrap();
         let port = application.port().unwrap();
