@@ -5,6 +5,7 @@ pub mod audit;
 pub mod checkout;
 pub mod child;
 pub mod cpu;
+pub mod gateway;
 pub mod inventory;
 pub mod load;
 pub mod machine;

@@ -97,6 +97,9 @@ pub struct HttpLoad {
     pub requests_max: u64,
     /// Whether the reservations are wanted as well.
     pub keep: bool,
+    /// How often each client asks, instead of as soon as it has its answer. Then an answer's time counts from
+    /// when the request was due, so that one slow answer is not followed by a pause that nobody sees.
+    pub every: Option<Duration>,
 }
 
 /// A reservation that was granted: its order, its id.
@@ -150,8 +153,12 @@ impl HttpLoad {
         let left = Rc::new(Cell::new(self.requests_max));
         let clients: Vec<_> = connections
             .into_iter()
-            .map(|connection| {
+            .zip(0_u32..)
+            .map(|(connection, number)| {
+                let crowd = u32::try_from(self.shape.clients).unwrap_or(u32::MAX).max(1);
                 let client = Client {
+                    // One after the other, not all at once.
+                    pace: self.every.map(|every| (began + every * number / crowd, every)),
                     connection,
                     template: self.template.clone(),
                     ids: self.ids.clone(),
@@ -182,6 +189,8 @@ impl HttpLoad {
 }
 
 struct Client {
+    /// When the next request is due, and how much later the one after it.
+    pace: Option<(Instant, Duration)>,
     connection: Connection,
     template: Template,
     ids: Ids,
@@ -209,7 +218,15 @@ impl Client {
                 }
             };
             let request = self.template.with(&ids);
-            let began = Instant::now();
+            let began = match &mut self.pace {
+                Some((due, every)) => {
+                    let began = *due;
+                    *due += *every;
+                    tokio::time::sleep_until(began.into()).await;
+                    began
+                }
+                None => Instant::now(),
+            };
             let status = self.connection.exchange(request).await?;
             self.tally.record(&window, began, status);
             if self.keep == Some(status) {

@@ -1,15 +1,15 @@
 //! Runs the benchmarks and prints one table.
 #![allow(clippy::print_stdout, reason = "the table is for people")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use ferrocart_bench::load::Shape;
 use ferrocart_bench::machine::Machine;
-use ferrocart_bench::report::Report;
-use ferrocart_bench::{checkout, inventory, reference, relevance};
+use ferrocart_bench::report::{Figure, Report};
+use ferrocart_bench::{checkout, gateway, inventory, reference, relevance};
 
 /// Measures the platform on this machine against references measured in the same run. It starts a private
 /// stack of release binaries with default settings, checks the promises after every load, and stops
@@ -62,6 +62,8 @@ enum Part {
     Moves,
     /// From a filled cart to a confirmed order
     Checkout,
+    /// What the gateway costs, beside nginx
+    Gateway,
     /// How well judged queries are answered
     Relevance,
 }
@@ -78,7 +80,7 @@ impl Part {
             Self::Redis => &[Own::Redis],
             Self::Growth => &[Own::Growth],
             Self::Moves => &[Own::Moves],
-            Self::Checkout | Self::Relevance => &[],
+            Self::Checkout | Self::Gateway | Self::Relevance => &[],
         }
     }
 }
@@ -94,6 +96,9 @@ enum Command {
         #[arg(long, env = "INTERNAL_JWKS_FILE")]
         jwks: PathBuf,
     },
+    /// Serves what the gateway forwards to; the benchmark starts it by itself
+    #[command(hide = true)]
+    Upstream,
 }
 
 fn main() -> Result<()> {
@@ -107,71 +112,45 @@ fn main() -> Result<()> {
         Some(Command::Reference { database_url, jwks }) => {
             runtime.block_on(reference::serve(&database_url, jwks))
         }
+        Some(Command::Upstream) => runtime.block_on(gateway::upstream::serve()),
         None => runtime.block_on(run(args)),
     }
 }
 
+/// What a part came to: figures, and sentences.
+type Measured = (Vec<Figure>, Vec<String>);
+
 async fn run(args: Args) -> Result<()> {
     ensure!((1..=100).contains(&args.runs), "--runs must be from 1 to 100");
-    let binaries = match args.binaries {
-        Some(folder) => folder,
+    let binaries = match &args.binaries {
+        Some(folder) => folder.clone(),
         None => std::env::current_exe()?
             .parent()
             .context("this program's folder")?
             .to_owned(),
     };
-    let (warm_up_ms, lasts_ms, checkouts) = if args.quick {
-        (300, 700, 200)
-    } else {
-        (500, 2_000, 600)
-    };
-    let all = args.only.is_empty();
-    let parts = inventory::Part::ALL
-        .into_iter()
-        .filter(|part| all || args.only.iter().any(|only| only.of_inventory().contains(part)));
-    let parts: Vec<inventory::Part> = parts.collect();
     let mut report = Report {
         machine: Machine::describe(),
         runs: args.runs,
         figures: Vec::new(),
         notes: Vec::new(),
     };
-    if !parts.is_empty() {
-        eprintln!("inventory: 256 clients, closed loop; a round to get warm comes first");
-        let options = inventory::Options {
-            runs: args.runs,
-            shape: Shape {
-                clients: 256,
-                warm_up: Duration::from_millis(warm_up_ms),
-                lasts: Duration::from_millis(lasts_ms),
-            },
-            parts,
-            binaries: binaries.clone(),
-            quick: args.quick,
-        };
-        let (figures, notes) = inventory::run(options).await.context("inventory")?;
+    let mut add = |(figures, notes): Measured| {
         report.figures.extend(figures);
         report.notes.extend(notes);
+    };
+    let wants = |part| args.only.is_empty() || args.only.contains(&part);
+    add(inventory(&args, &binaries).await.context("inventory")?);
+    if wants(Part::Checkout) {
+        add(checkout(&args, &binaries).await.context("checkout")?);
     }
-    if all || args.only.contains(&Part::Checkout) {
-        eprintln!("checkout: from a filled cart to CONFIRMED, through the gateway");
-        let options = checkout::Options {
-            runs: args.runs,
-            clients: 64,
-            checkouts: args.checkouts.unwrap_or(checkouts).max(1),
-            binaries: binaries.clone(),
-        };
-        let (figures, notes) = checkout::run(options).await.context("checkout")?;
-        report.figures.extend(figures);
-        report.notes.extend(notes);
+    if wants(Part::Gateway) {
+        add(gateway(&args, &binaries).await.context("gateway")?);
     }
-    if all || args.only.contains(&Part::Relevance) {
+    if wants(Part::Relevance) {
         eprintln!("relevance: judged queries over the sample catalog");
-        let (figures, notes) = relevance::run(binaries, &args.search_engine)
-            .await
-            .context("relevance")?;
-        report.figures.extend(figures);
-        report.notes.extend(notes);
+        let measured = relevance::run(binaries, &args.search_engine).await;
+        add(measured.context("relevance")?);
     }
     show(&report);
     if let Some(file) = args.json {
@@ -179,6 +158,58 @@ async fn run(args: Args) -> Result<()> {
         std::fs::write(&file, json).with_context(|| format!("write {}", file.display()))?;
     }
     Ok(())
+}
+
+fn shape(args: &Args, clients: usize) -> Shape {
+    let (warm_up_ms, lasts_ms) = if args.quick { (300, 700) } else { (500, 2_000) };
+    Shape {
+        clients,
+        warm_up: Duration::from_millis(warm_up_ms),
+        lasts: Duration::from_millis(lasts_ms),
+    }
+}
+
+async fn inventory(args: &Args, binaries: &Path) -> Result<Measured> {
+    let all = args.only.is_empty();
+    let parts = inventory::Part::ALL
+        .into_iter()
+        .filter(|part| all || args.only.iter().any(|only| only.of_inventory().contains(part)));
+    let parts: Vec<inventory::Part> = parts.collect();
+    if parts.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    eprintln!("inventory: 256 clients, closed loop; a round to get warm comes first");
+    inventory::run(inventory::Options {
+        runs: args.runs,
+        shape: shape(args, 256),
+        parts,
+        binaries: binaries.to_owned(),
+        quick: args.quick,
+    })
+    .await
+}
+
+async fn checkout(args: &Args, binaries: &Path) -> Result<Measured> {
+    eprintln!("checkout: from a filled cart to CONFIRMED, through the gateway");
+    let checkouts = if args.quick { 200 } else { 600 };
+    checkout::run(checkout::Options {
+        runs: args.runs,
+        clients: 64,
+        checkouts: args.checkouts.unwrap_or(checkouts).max(1),
+        binaries: binaries.to_owned(),
+    })
+    .await
+}
+
+async fn gateway(args: &Args, binaries: &Path) -> Result<Measured> {
+    eprintln!("gateway: 64 clients read a product through it, through nginx, and from the upstream itself");
+    gateway::run(gateway::Options {
+        runs: args.runs,
+        shape: shape(args, 64),
+        streams: if args.quick { 200 } else { 2_000 },
+        binaries: binaries.to_owned(),
+    })
+    .await
 }
 
 fn show(report: &Report) {

@@ -7,8 +7,17 @@ pub fn peak_kib(pid: u32) -> Option<u64> {
     high_water(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
+/// What it has now, in KiB.
+pub fn resident_kib(pid: u32) -> Option<u64> {
+    field(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
+}
+
 fn high_water(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    field(status, "VmHWM:")
+}
+
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 

@@ -108,6 +108,19 @@ impl Template {
         Self { bytes, ids_at }
     }
 
+    /// Without a body, and without ids. No token where it is empty.
+    pub fn get(path: &str, token: &str) -> Self {
+        let authorization = match token {
+            "" => String::new(),
+            token => format!("authorization: Bearer {token}\r\n"),
+        };
+        let head = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{authorization}\r\n");
+        Self {
+            bytes: head.into_bytes(),
+            ids_at: Vec::new(),
+        }
+    }
+
     /// The request with these ids in their places; those for which there is no place are left out.
     pub fn with(&mut self, ids: &[uuid::Uuid]) -> &[u8] {
         for (at, id) in self.ids_at.iter().zip(ids) {

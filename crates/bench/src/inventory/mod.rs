@@ -233,6 +233,7 @@ impl Bench {
             wanted: 201,
             requests_max: u64::MAX,
             keep: false,
+            every: None,
         })
     }
 

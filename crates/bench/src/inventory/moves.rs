@@ -30,6 +30,7 @@ pub(super) async fn round(bench: &mut Bench) -> Result<()> {
     let reserve = HttpLoad {
         requests_max: u64::try_from(wanted).context("a count")?,
         keep: true,
+        every: None,
         ..bench.reserving(shape, skus, vec![bench.service])?
     };
     let reserved = reserve.drive().await?.kept;
@@ -76,6 +77,7 @@ async fn turn(bench: &mut Bench, load: Load, shape: Shape, ids: Arc<Vec<uuid::Uu
         ids: Ids::Given(ids),
         wanted: 200,
         keep: false,
+        every: None,
     };
     let summary = http.drive().await?.summary;
     only(&[200], &summary).with_context(|| format!("{load:?}"))?;

@@ -1,0 +1,317 @@
+//! What the gateway costs: reads of a product with a customer's token, checked and counted, beside nginx before
+//! the same upstream, and the upstream itself.
+
+mod nginx;
+mod streams;
+pub mod upstream;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ferrocart_stack::{Component, Components, Service, Stack};
+use ferrocart_types::{IdGen as _, SystemIds};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+
+use self::nginx::Nginx;
+use crate::load::{HttpLoad, Ids, Shape, Skus};
+use crate::probe::{Limits, Probe};
+use crate::report::{Aim, Figure, grouped};
+use crate::stats::Summary;
+use crate::wire::Template;
+
+const START_DEADLINE: Duration = Duration::from_secs(10);
+/// What the gateway may add to the 99th percentile, in microseconds.
+const ADDED_US: u64 = 2_000;
+/// What the gateway may have in memory with all streams open, in KiB.
+const STREAMS_KIB: u64 = 100 * 1024;
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub runs: usize,
+    pub shape: Shape,
+    /// Idle streams that are open at once.
+    pub streams: usize,
+    pub binaries: PathBuf,
+}
+
+/// In a process of its own, as the services are.
+struct Upstream {
+    child: Child,
+    /// Kept open, for what it may still have to say.
+    _errors: BufReader<ChildStderr>,
+    address: SocketAddr,
+}
+
+impl Upstream {
+    async fn start() -> Result<Self> {
+        let program = std::env::current_exe().context("this program's file")?;
+        let mut child = Command::new(program)
+            .arg("upstream")
+            .env_clear()
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("start the upstream")?;
+        let mut errors = BufReader::new(child.stderr.take().context("the upstream's output")?);
+        let mut line = String::new();
+        tokio::time::timeout(START_DEADLINE, errors.read_line(&mut line))
+            .await
+            .context("the upstream does not start")?
+            .context("read the upstream's address")?;
+        Ok(Self {
+            child,
+            _errors: errors,
+            address: line.trim().parse().context("the upstream's address")?,
+        })
+    }
+}
+
+/// One contestant's loads, run by run.
+#[derive(Default)]
+struct Samples {
+    fast: Vec<Summary>,
+    limits: Limits,
+    /// At half of the gateway's rate.
+    half: Vec<Summary>,
+}
+
+impl Samples {
+    fn per_second(&self) -> Vec<u64> {
+        self.fast.iter().map(|summary| summary.per_second).collect()
+    }
+
+    fn half_p99(&self) -> Vec<u64> {
+        self.half.iter().map(|summary| summary.p99_us).collect()
+    }
+}
+
+struct Bench {
+    options: Options,
+    stack: Stack,
+    upstream: Upstream,
+    nginx: Option<Nginx>,
+    token: String,
+    path: String,
+}
+
+pub async fn run(options: Options) -> Result<(Vec<Figure>, Vec<String>)> {
+    let bench = Bench::prepare(options).await?;
+    let (mut upstream, mut nginx, mut gateway) = (Samples::default(), Samples::default(), Samples::default());
+    // The first round is to get warm.
+    for run in 0..=bench.options.runs {
+        let own = bench
+            .fast("the upstream itself", bench.upstream.address, "")
+            .await?;
+        let through = match &bench.nginx {
+            Some(nginx) => Some(bench.fast("nginx", nginx.address, "").await?),
+            None => None,
+        };
+        let (summary, limits) = bench.fast("the gateway", bench.gateway(), &bench.token).await?;
+        let half = (summary.per_second / 2).max(1);
+        let (own_half, _) = bench
+            .load(
+                "the upstream, half the gateway's rate",
+                bench.upstream.address,
+                "",
+                Some(half),
+            )
+            .await?;
+        let (gateway_half, _) = bench
+            .load(
+                "the gateway, half its rate",
+                bench.gateway(),
+                &bench.token,
+                Some(half),
+            )
+            .await?;
+        if run == 0 {
+            continue;
+        }
+        upstream.fast.push(own.0);
+        upstream.limits = own.1;
+        upstream.half.push(own_half);
+        if let Some((summary, limits)) = through {
+            nginx.fast.push(summary);
+            nginx.limits = limits;
+        }
+        gateway.fast.push(summary);
+        gateway.limits = limits;
+        gateway.half.push(gateway_half);
+    }
+    let mut figures = figures(&upstream, &nginx, &gateway);
+    let (streams, mut notes) = streams::measure(&bench).await.context("idle streams")?;
+    figures.push(streams);
+    if let Some(nginx) = bench.nginx {
+        nginx.stop().await?;
+    } else {
+        notes.push("gateway: there is no nginx on this machine to compare with".to_owned());
+    }
+    notes.push(
+        "gateway: a product of 1.4 KB with a token that the gateway has seen, rate limits counted in Redis and not reached; \
+         nginx checks and counts nothing"
+            .to_owned(),
+    );
+    Ok((figures, notes))
+}
+
+fn figures(upstream: &Samples, nginx: &Samples, gateway: &Samples) -> Vec<Figure> {
+    let own = upstream.per_second();
+    let mut figures = vec![
+        Figure::new(
+            "a product from the upstream itself, 64 clients",
+            "/s",
+            own.clone(),
+        )
+        .limited_by(upstream.limits.clone()),
+        Figure::new("a product through the gateway", "/s", gateway.per_second())
+            .against("the upstream itself", &own, Some(Aim::AtLeast(350)))
+            .limited_by(gateway.limits.clone()),
+    ];
+    if !nginx.fast.is_empty() {
+        figures.push(
+            Figure::new("a product through nginx", "/s", nginx.per_second())
+                .against("the upstream itself", &own, None)
+                .limited_by(nginx.limits.clone()),
+        );
+        figures.push(
+            Figure::new("a product through the gateway", "/s", gateway.per_second()).against(
+                "nginx",
+                &nginx.per_second(),
+                Some(Aim::AtLeast(500)),
+            ),
+        );
+    }
+    let (own, through) = (upstream.half_p99(), gateway.half_p99());
+    let added: Vec<u64> = through
+        .iter()
+        .zip(&own)
+        .map(|(through, own)| through.saturating_sub(*own))
+        .collect();
+    let allowed = vec![ADDED_US; added.len()];
+    figures.push(Figure::new(
+        "  at half of that rate: p99 through the gateway",
+        " µs",
+        through,
+    ));
+    figures.push(Figure::new(
+        "  at half of that rate: p99 of the upstream itself",
+        " µs",
+        own,
+    ));
+    figures.push(
+        Figure::new("  at half of that rate: p99 that the gateway adds", " µs", added).against(
+            "2 ms",
+            &allowed,
+            Some(Aim::AtMost(1_000)),
+        ),
+    );
+    figures
+}
+
+impl Bench {
+    async fn prepare(options: Options) -> Result<Self> {
+        let upstream = Upstream::start().await?;
+        let url = format!("http://{}", upstream.address);
+        let mut components = Component::STORES.to_vec();
+        components.push(Service::Gateway.into());
+        let mut builder = Stack::builder()
+            .components(Components::Of(components))
+            .binaries(&options.binaries)
+            .env(Service::Gateway, "CATALOG_URL", url.clone())
+            .env(Service::Gateway, "ORDER_URL", url);
+        // Counted as always, and out of reach: one customer reads as a whole shop does.
+        for limit in ["GLOBAL", "ADDRESS", "USER", "READ", "AUTH", "STREAM"] {
+            for part in ["PER_SECOND", "BURST"] {
+                builder = builder.env(Service::Gateway, format!("LIMITS__{limit}__{part}"), "1000000");
+            }
+        }
+        let stack = builder.start().await.context("bring the gateway up")?;
+        let nginx = match nginx::program() {
+            Some(program) => Some(Nginx::start(&program, stack.folder(), upstream.address).await?),
+            None => None,
+        };
+        let mut bench = Self {
+            options,
+            stack,
+            upstream,
+            nginx,
+            token: String::new(),
+            path: format!("/v1/products/{}", SystemIds.next()),
+        };
+        bench.token = bench.guest().await?;
+        Ok(bench)
+    }
+
+    /// A new guest's token.
+    async fn guest(&self) -> Result<String> {
+        let url = format!("{}/v1/auth/guest", self.stack.url(Service::Gateway));
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .context("a client")?;
+        let answer = http.post(url).json(&serde_json::json!({})).send().await;
+        let answer = answer.context("a guest")?;
+        let status = answer.status();
+        let answer: serde_json::Value = answer.json().await.context("a guest")?;
+        ensure!(status.is_success(), "a guest: {status}: {answer}");
+        let token = answer["access_token"].as_str().context("a guest's token")?;
+        Ok(token.to_owned())
+    }
+
+    fn gateway(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.stack.port(Service::Gateway)))
+    }
+
+    async fn fast(&self, name: &str, target: SocketAddr, token: &str) -> Result<(Summary, Limits)> {
+        self.load(name, target, token, None).await
+    }
+
+    /// As fast as it goes, or at that rate.
+    async fn load(
+        &self,
+        name: &str,
+        target: SocketAddr,
+        token: &str,
+        per_second: Option<u64>,
+    ) -> Result<(Summary, Limits)> {
+        let shape = self.options.shape;
+        let clients = u32::try_from(shape.clients).context("a number of clients")?;
+        let every =
+            per_second.map(|rate| Duration::from_secs(1) * clients / u32::try_from(rate).unwrap_or(u32::MAX));
+        let mut others: Vec<(&str, u32)> = Vec::new();
+        others.extend(self.upstream.child.id().map(|pid| ("upstream", pid)));
+        others.extend(self.nginx.as_ref().and_then(Nginx::pid).map(|pid| ("nginx", pid)));
+        let probe = Probe::start(&self.stack, &others);
+        let load = HttpLoad {
+            shape,
+            targets: vec![target],
+            template: Template::get(&self.path, token),
+            // There is no place for them.
+            ids: Ids::Orders(Skus::one()),
+            wanted: 200,
+            requests_max: u64::MAX,
+            keep: false,
+            every,
+        };
+        let summary = load.drive().await.with_context(|| name.to_owned())?.summary;
+        let limits = probe.finish().await?;
+        eprintln!(
+            "    {name}: {}/s, p50 {} µs, p99 {} µs",
+            grouped(summary.per_second),
+            summary.p50_us,
+            summary.p99_us
+        );
+        let others = summary.total() - summary.answered(200);
+        ensure!(
+            others == 0,
+            "{name}: {others} answers are not 200: {:?}",
+            summary.answers
+        );
+        Ok((summary, limits))
+    }
+}
