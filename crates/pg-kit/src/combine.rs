@@ -313,7 +313,7 @@ mod tests {
         let began = tokio::time::Instant::now();
         queued(1, &sender).await;
         assert_eq!(next(&mut jobs, 16, Duration::ZERO).await.len(), 1);
-        queued(COMPANY_MAX as u32, &sender).await;
+        queued(u32::try_from(COMPANY_MAX).unwrap(), &sender).await;
         assert_eq!(
             next(&mut jobs, 16, Duration::from_secs(1)).await.len(),
             COMPANY_MAX
