@@ -9,7 +9,7 @@ use crate::store::partitions;
 
 const EVERY: Duration = Duration::from_hours(1);
 /// After a failure, such as when a long read holds the table.
-const RETRY: Duration = Duration::from_mins(1);
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Makes the months' partitions ahead of their time. Every replica does; the first makes them.
 pub(crate) struct Partitions {
