@@ -115,9 +115,14 @@ fn typed(text: String, default: &toml::Value) -> Value {
         toml::Value::Float(_) => text
             .parse::<f64>()
             .map_or_else(|_| Value::from(text), Value::from),
-        toml::Value::Array(_) => {
+        // Its items are read as the default's are; those of an empty one are strings.
+        toml::Value::Array(defaults) => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-            Value::from(items.map(Value::from).collect::<Vec<_>>())
+            let item = |item: &str| match defaults.first() {
+                Some(like) => typed(item.to_owned(), like),
+                None => Value::from(item),
+            };
+            Value::from(items.map(item).collect::<Vec<_>>())
         }
         _ => Value::from(text),
     }
@@ -139,13 +144,15 @@ mod tests {
 
     use super::*;
 
-    const DEFAULTS: &str = "port = 8085\npassword = \"\"\ntags = []\n[saga]\nlease_seconds = 10\n";
+    const DEFAULTS: &str =
+        "port = 8085\npassword = \"\"\ntags = []\nretry_seconds = [1]\n[saga]\nlease_seconds = 10\n";
 
     #[derive(Debug, Deserialize)]
     struct Settings {
         port: u16,
         password: SecretString,
         tags: Vec<String>,
+        retry_seconds: Vec<u32>,
         saga: Saga,
     }
 
@@ -169,12 +176,14 @@ mod tests {
             ("SAGA__LEASE_SECONDS", "30"),
             ("PASSWORD", "123"),
             ("TAGS", "a, b"),
+            ("RETRY_SECONDS", "5, 30"),
         ])
         .unwrap();
         assert_eq!(settings.port, 8085);
         assert_eq!(settings.saga.lease_seconds, 30);
         assert_eq!(settings.password.expose_secret(), "123");
         assert_eq!(settings.tags, ["a", "b"]);
+        assert_eq!(settings.retry_seconds, [5, 30]);
     }
 
     #[test]
