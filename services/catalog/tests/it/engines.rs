@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ferrocart_test_kit::{Api, PostgresServer, RedisServer, TestEnv, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::PgPool;
 
 use crate::support::{CLOSED_REDIS, Catalog, category, id_of, product};
 
@@ -57,6 +58,31 @@ fn reads(id: &str) -> Vec<String> {
         "/v1/products?category=shoes&brand=Alpina".to_owned(),
         format!("/v1/products/{id}/reviews"),
     ]
+}
+
+/// Every look at a category takes so many seconds, and is counted.
+async fn slow_down(pool: &PgPool, seconds: &str) {
+    let policy = format!(
+        "CREATE POLICY slow ON categories USING (nextval('looks') > 0 AND pg_sleep({seconds}) IS NOT NULL)"
+    );
+    for statement in [
+        "CREATE SEQUENCE looks",
+        "ALTER TABLE categories ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE categories FORCE ROW LEVEL SECURITY",
+        &policy,
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(statement.to_owned()))
+            .execute(pool)
+            .await
+            .unwrap();
+    }
+}
+
+async fn looks(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM looks")
+        .fetch_one(pool)
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,31 +213,17 @@ async fn a_crowd_asks_postgresql_once() {
         ids.push(new_product(&merchant, &format!("runner-{n}")).await);
     }
     let pool = catalog.pool().await;
-    for statement in [
-        "CREATE SEQUENCE looks",
-        "ALTER TABLE categories ENABLE ROW LEVEL SECURITY",
-        "ALTER TABLE categories FORCE ROW LEVEL SECURITY",
-        "CREATE POLICY slow ON categories USING (nextval('looks') > 0 AND pg_sleep(0.3) IS NOT NULL)",
-    ] {
-        sqlx::query(statement).execute(&pool).await.unwrap();
-    }
-    let looks = || async {
-        let looks: i64 =
-            sqlx::query_scalar("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM looks")
-                .fetch_one(&pool)
-                .await
-                .unwrap();
-        looks
-    };
+    slow_down(&pool, "0.3").await;
     let anyone = catalog.anonymous();
     let (first, rest) = (
         format!("/v1/products/{}", ids[0]),
         format!("/v1/products:batch?ids={},{}", ids[1], ids[2]),
     );
     futures::future::join_all((0..100).map(|_| anyone.get(&first))).await;
-    assert_eq!(looks().await, 1, "for one product");
+    assert_eq!(looks(&pool).await, 1, "for one product");
     futures::future::join_all((0..100).map(|_| anyone.get(&rest))).await;
-    assert!(looks().await <= 3, "for two in one statement: {}", looks().await);
+    let looks = looks(&pool).await;
+    assert!(looks <= 3, "for two in one statement: {looks}");
     catalog.stop().await;
 }
 
@@ -232,24 +244,14 @@ async fn of_two_replicas_one_asks_postgresql_and_neither_waits_for_the_dead() {
         ids.push(new_product(&merchant, &format!("runner-{n}")).await);
     }
     let pool = catalog.pool().await;
-    for statement in [
-        "CREATE SEQUENCE looks",
-        "ALTER TABLE categories ENABLE ROW LEVEL SECURITY",
-        "ALTER TABLE categories FORCE ROW LEVEL SECURITY",
-        "CREATE POLICY slow ON categories USING (nextval('looks') > 0 AND pg_sleep(0.1) IS NOT NULL)",
-    ] {
-        sqlx::query(statement).execute(&pool).await.unwrap();
-    }
+    slow_down(&pool, "0.1").await;
     let readers = [catalog.anonymous(), replica.anonymous()];
     for id in &ids {
         let path = format!("/v1/products/{id}");
         let (one, other) = tokio::join!(readers[0].get(&path), readers[1].get(&path));
         assert_eq!(one.expect(200).json, other.expect(200).json);
     }
-    let looks: i64 = sqlx::query_scalar("SELECT last_value FROM looks")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
+    let looks = looks(&pool).await;
     // Each alone it would be twice as many; on a slow machine one may give up waiting now and then.
     let most = i64::try_from(PRODUCTS + PRODUCTS / 2).unwrap();
     assert!(looks <= most, "{looks} looks for {PRODUCTS} products");
