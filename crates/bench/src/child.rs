@@ -21,42 +21,39 @@ const START_POLL: Duration = Duration::from_millis(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 const CORE_TAIL: Duration = Duration::from_secs(30);
 
-/// The HTTP references, running.
-pub struct ReferenceServer {
+/// A hidden command of this very program, in a process of its own, as the services are.
+pub struct OwnCommand {
     child: Child,
     /// Kept open, for what it may still have to say.
     _errors: BufReader<ChildStderr>,
-    pub echo: SocketAddr,
-    pub naive: SocketAddr,
+    /// Its first line on the standard error: where it listens.
+    pub says: String,
 }
 
-impl ReferenceServer {
-    /// `env` is the inventory service's.
-    pub async fn start(program: &Path, env: &BTreeMap<String, String>, log: &Path) -> Result<Self> {
+impl OwnCommand {
+    /// `env` is complete: nothing of our own environment is passed on.
+    pub async fn start(name: &str, env: &BTreeMap<String, String>, log: Stdio) -> Result<Self> {
+        let program = std::env::current_exe().context("this program's file")?;
         let mut child = Command::new(program)
-            .arg("reference")
+            .arg(name)
             .env_clear()
             .envs(env)
             .stdin(Stdio::null())
-            .stdout(log_file(log)?)
+            .stdout(log)
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("start the references")?;
-        let errors = child.stderr.take().context("the references' output")?;
+            .with_context(|| format!("start {name}"))?;
+        let mut errors = BufReader::new(child.stderr.take().context("a child's output")?);
         let mut line = String::new();
-        let mut errors = BufReader::new(errors);
         tokio::time::timeout(START_DEADLINE, errors.read_line(&mut line))
             .await
-            .context("the references do not start")?
-            .context("read the references' addresses")?;
-        let addresses = line.trim().split_once(' ');
-        let (echo, naive) = addresses.with_context(|| format!("the references say {line:?}"))?;
+            .with_context(|| format!("{name} does not start"))?
+            .with_context(|| format!("read where {name} listens"))?;
         Ok(Self {
             child,
             _errors: errors,
-            echo: echo.parse().context("the echo's address")?,
-            naive: naive.parse().context("the naive design's address")?,
+            says: line.trim().to_owned(),
         })
     }
 
@@ -65,7 +62,37 @@ impl ReferenceServer {
     }
 
     pub async fn stop(mut self) -> Result<()> {
-        self.child.kill().await.context("stop the references")
+        self.child.kill().await.context("stop a child")
+    }
+}
+
+/// The HTTP references, running.
+pub struct ReferenceServer {
+    process: OwnCommand,
+    pub echo: SocketAddr,
+    pub naive: SocketAddr,
+}
+
+impl ReferenceServer {
+    /// `env` is the inventory service's.
+    pub async fn start(env: &BTreeMap<String, String>, log: &Path) -> Result<Self> {
+        let process = OwnCommand::start("reference", env, log_file(log)?.into()).await?;
+        let says = &process.says;
+        let addresses = says.split_once(' ');
+        let (echo, naive) = addresses.with_context(|| format!("the references say {says:?}"))?;
+        Ok(Self {
+            echo: echo.parse().context("the echo's address")?,
+            naive: naive.parse().context("the naive design's address")?,
+            process,
+        })
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.process.pid()
+    }
+
+    pub async fn stop(self) -> Result<()> {
+        self.process.stop().await
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn buyer(number: usize) -> Result<reqwest::Client> {
         .context("a buyer's client")
 }
 
-pub(super) async fn post(
+pub(crate) async fn post(
     client: &reqwest::Client,
     gateway: &str,
     token: &str,

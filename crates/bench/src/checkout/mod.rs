@@ -16,8 +16,8 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::audit::{self, Books};
-pub(crate) use crate::checkout::buyer::buyer;
-use crate::checkout::buyer::{Guest, check_out, guest, post};
+use crate::checkout::buyer::{Guest, check_out, guest};
+pub(crate) use crate::checkout::buyer::{buyer, post};
 use crate::meters::Meters;
 use crate::probe::{Limits, Probe};
 use crate::report::{Figure, grouped};

@@ -5,6 +5,7 @@ mod nginx;
 mod streams;
 pub mod upstream;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,17 +14,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ferrocart_stack::{Component, Components, Service, Stack};
 use ferrocart_types::{IdGen as _, SystemIds};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStderr, Command};
+use serde_json::json;
 
 use self::nginx::Nginx;
+use crate::checkout::{buyer, post};
+use crate::child::OwnCommand;
 use crate::load::{HttpLoad, Ids, Shape, Skus};
 use crate::probe::{Limits, Probe};
 use crate::report::{Aim, Figure, grouped};
 use crate::stats::Summary;
 use crate::wire::Template;
 
-const START_DEADLINE: Duration = Duration::from_secs(10);
 /// What the gateway may add to the 99th percentile, in microseconds.
 const ADDED_US: u64 = 2_000;
 /// What the gateway may have in memory with all streams open, in KiB.
@@ -38,35 +39,17 @@ pub struct Options {
     pub binaries: PathBuf,
 }
 
-/// In a process of its own, as the services are.
 struct Upstream {
-    child: Child,
-    /// Kept open, for what it may still have to say.
-    _errors: BufReader<ChildStderr>,
+    process: OwnCommand,
     address: SocketAddr,
 }
 
 impl Upstream {
     async fn start() -> Result<Self> {
-        let program = std::env::current_exe().context("this program's file")?;
-        let mut child = Command::new(program)
-            .arg("upstream")
-            .env_clear()
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("start the upstream")?;
-        let mut errors = BufReader::new(child.stderr.take().context("the upstream's output")?);
-        let mut line = String::new();
-        tokio::time::timeout(START_DEADLINE, errors.read_line(&mut line))
-            .await
-            .context("the upstream does not start")?
-            .context("read the upstream's address")?;
+        let process = OwnCommand::start("upstream", &BTreeMap::new(), Stdio::null()).await?;
         Ok(Self {
-            child,
-            _errors: errors,
-            address: line.trim().parse().context("the upstream's address")?,
+            address: process.says.parse().context("the upstream's address")?,
+            process,
         })
     }
 }
@@ -95,6 +78,7 @@ struct Bench {
     stack: Stack,
     upstream: Upstream,
     nginx: Option<Nginx>,
+    http: reqwest::Client,
     token: String,
     path: String,
 }
@@ -240,6 +224,7 @@ impl Bench {
             stack,
             upstream,
             nginx,
+            http: buyer(0)?,
             token: String::new(),
             path: format!("/v1/products/{}", SystemIds.next()),
         };
@@ -249,17 +234,9 @@ impl Bench {
 
     /// A new guest's token.
     async fn guest(&self) -> Result<String> {
-        let url = format!("{}/v1/auth/guest", self.stack.url(Service::Gateway));
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .context("a client")?;
-        let answer = http.post(url).json(&serde_json::json!({})).send().await;
-        let answer = answer.context("a guest")?;
-        let status = answer.status();
-        let answer: serde_json::Value = answer.json().await.context("a guest")?;
-        ensure!(status.is_success(), "a guest: {status}: {answer}");
-        let token = answer["access_token"].as_str().context("a guest's token")?;
+        let gateway = self.stack.url(Service::Gateway);
+        let session = post(&self.http, &gateway, "", "/v1/auth/guest", &json!({})).await?;
+        let token = session["access_token"].as_str().context("a guest's token")?;
         Ok(token.to_owned())
     }
 
@@ -284,7 +261,7 @@ impl Bench {
         let every =
             per_second.map(|rate| Duration::from_secs(1) * clients / u32::try_from(rate).unwrap_or(u32::MAX));
         let mut others: Vec<(&str, u32)> = Vec::new();
-        others.extend(self.upstream.child.id().map(|pid| ("upstream", pid)));
+        others.extend(self.upstream.process.pid().map(|pid| ("upstream", pid)));
         others.extend(self.nginx.as_ref().and_then(Nginx::pid).map(|pid| ("nginx", pid)));
         let probe = Probe::start(&self.stack, &others);
         let load = HttpLoad {

@@ -41,7 +41,6 @@ impl Bench {
             .await
             .context("bring the inventory service up")?;
         let database_url = stack.database_url(Service::Inventory)?;
-        let program = std::env::current_exe().context("this program's file")?;
         let env = stack.env_for(Service::Inventory)?;
         let log = stack.folder().join("naive.log");
         Ok(Self {
@@ -49,7 +48,7 @@ impl Bench {
                 .await
                 .context("connect to the inventory's database")?,
             naive_pool: naive::pool(&database_url)?,
-            reference: ReferenceServer::start(&program, &env, &log).await?,
+            reference: ReferenceServer::start(&env, &log).await?,
             gateway: issuer(&stack, Service::Gateway, "gateway")?,
             http: reqwest::Client::builder()
                 .no_proxy()
