@@ -2,17 +2,22 @@
 //! is down, slow or paused costs a caller no more than that deadline.
 
 mod breaker;
+mod lane;
 mod shared;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{self, ErrorKind, RedisError, ServerErrorKind};
-use deadpool_redis::{Config, Connection, CreatePoolError, Pool, PoolConfig, PoolError, Runtime, Timeouts};
+use deadpool_redis::{Config, CreatePoolError, Pool, PoolConfig, PoolError, Runtime, Timeouts};
 use serde::Deserialize;
+use thread_local::ThreadLocal;
 
 pub use breaker::Breaker;
 pub use deadpool_redis;
+use lane::Lane;
 pub use shared::{SharedConnection, SharedRedis};
 
 /// How a service reaches Redis; part of the service's settings.
@@ -64,10 +69,14 @@ pub enum CallError {
     Open,
 }
 
-/// A pool whose every call has a deadline.
+/// Connections whose every call has a deadline.
+///
+/// The calls of a thread share one connection, and go out together. A pool that lent a connection to each call would
+/// ask Redis before every one whether it is still there; here it asks once a second.
 #[derive(Clone)]
 pub struct Redis {
     pool: Pool,
+    lanes: Arc<ThreadLocal<Lane>>,
     timeout: Duration,
 }
 
@@ -87,24 +96,40 @@ impl Redis {
         });
         Ok(Self {
             pool: config.create_pool(Some(Runtime::Tokio1))?,
+            lanes: Arc::default(),
             timeout,
         })
     }
 
     /// Runs `body` with a connection, within the deadline. Cutting a call off is safe: the connection
-    /// is multiplexed, and an answer that nobody waits for is dropped when it comes.
+    /// is multiplexed, and an answer that nobody waits for is dropped when it comes. Others use the connection
+    /// at the same time: `body` must not make it wait, nor change its state.
     pub async fn call<T, F, Fut>(&self, operation: &'static str, body: F) -> Result<T, CallError>
     where
-        F: FnOnce(Connection) -> Fut,
+        F: FnOnce(MultiplexedConnection) -> Fut,
         Fut: Future<Output = Result<T, RedisError>>,
     {
-        let attempt = async { Ok::<T, CallError>(body(self.pool.get().await?).await?) };
+        let lane = self.lanes.get_or_default();
+        let attempt = async { Ok::<T, CallError>(body(self.connection(lane).await?).await?) };
         let answer = tokio::time::timeout(self.timeout, attempt)
             .await
             .unwrap_or(Err(CallError::Timeout(self.timeout)));
+        if answer.as_ref().is_err_and(|error| !error.is_answer()) {
+            lane.close();
+        }
         let result = if answer.is_ok() { "ok" } else { "error" };
         metrics::counter!("redis_calls_total", "operation" => operation, "result" => result).increment(1);
         answer
+    }
+
+    async fn connection(&self, lane: &Lane) -> Result<MultiplexedConnection, PoolError> {
+        if let Some(connection) = lane.open() {
+            return Ok(connection);
+        }
+        // The pool asks Redis whether the connection that it gives is still good.
+        let pooled = self.pool.get().await?;
+        lane.put(&pooled);
+        Ok(MultiplexedConnection::clone(&pooled))
     }
 
     /// Whether Redis answers; for readiness.
