@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::auth::TokenIssuer;
 use crate::deadline::{TIMEOUT_HEADER, time_left};
 use crate::problem::{Problem, ProblemBody};
+use crate::thread_clients::ThreadClients;
 
 /// The largest answer that is read from another service, in bytes.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -66,7 +67,7 @@ impl CallError {
 /// Calls one other service: with this service's own token, the trace, and a deadline on every call.
 #[derive(Clone)]
 pub struct ServiceClient {
-    http: reqwest::Client,
+    http: ThreadClients,
     base_url: String,
     service: &'static str,
     issuer: TokenIssuer,
@@ -80,11 +81,12 @@ impl ServiceClient {
         issuer: TokenIssuer,
         timeout: Duration,
     ) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(1).min(timeout))
-            .pool_max_idle_per_host(64)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+        let http = ThreadClients::new(move || {
+            reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(1).min(timeout))
+                .pool_max_idle_per_host(64)
+                .redirect(reqwest::redirect::Policy::none())
+        })?;
         Ok(Self {
             http,
             base_url: base_url.trim_end_matches('/').to_owned(),
@@ -131,8 +133,11 @@ impl ServiceClient {
                 reason: "no time is left for the call".to_owned(),
             });
         }
-        let mut request = self
-            .http
+        let http = self.http.get().map_err(|error| CallError::Unreachable {
+            service: self.service,
+            reason: error.to_string(),
+        })?;
+        let mut request = http
             .request(method, format!("{}{path}", self.base_url))
             .bearer_auth(token)
             .header(TIMEOUT_HEADER, timeout.as_millis().to_string())

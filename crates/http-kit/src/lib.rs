@@ -16,6 +16,7 @@ mod middleware;
 mod openapi;
 mod problem;
 mod server;
+mod thread_clients;
 mod tls;
 
 pub use auth::{AuthSettings, Caller, InternalClaims, Role, TokenIssuer, TokenVerifier, UserIdentity};
@@ -30,4 +31,5 @@ pub use main_entry::{ServiceMain, run_main};
 pub use openapi::{BearerAuth, define_examples, document_problem, openapi_document};
 pub use problem::{FieldError, Problem, ProblemBody};
 pub use server::{HttpSettings, Server, ServerParts, run_service};
+pub use thread_clients::ThreadClients;
 pub use tls::TlsSettings;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use actix_web::http::StatusCode;
 use anyhow::Context;
 use bytes::Bytes;
-use ferrocart_http_kit::{Problem, TIMEOUT_HEADER, time_left};
+use ferrocart_http_kit::{Problem, TIMEOUT_HEADER, ThreadClients, time_left};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,7 +22,7 @@ const RETRIES_MAX: usize = 1;
 /// The services behind the gateway, as they are reached.
 #[derive(Clone)]
 pub(crate) struct Upstreams {
-    http: reqwest::Client,
+    http: ThreadClients,
     services: Arc<HashMap<Service, Upstream>>,
     timeouts: Timeouts,
 }
@@ -70,14 +70,16 @@ pub(crate) struct Turn {
 
 impl Upstreams {
     pub(crate) fn new(settings: &UpstreamSettings) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_millis(settings.upstream_connect_timeout_ms))
-            .pool_max_idle_per_host(256)
-            .pool_idle_timeout(Duration::from_secs(4))
-            .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
-            .no_proxy()
-            .build()?;
+        let connect_timeout = Duration::from_millis(settings.upstream_connect_timeout_ms);
+        let http = ThreadClients::new(move || {
+            reqwest::Client::builder()
+                .connect_timeout(connect_timeout)
+                .pool_max_idle_per_host(256)
+                .pool_idle_timeout(Duration::from_secs(4))
+                .redirect(reqwest::redirect::Policy::none())
+                .tcp_nodelay(true)
+                .no_proxy()
+        })?;
         let mut services = HashMap::new();
         for service in Service::ALL {
             let urls = replica_urls(service, base_urls(settings, service))?;
@@ -104,6 +106,7 @@ impl Upstreams {
     pub(crate) async fn send(&self, request: Outgoing<'_>) -> Result<Incoming, Unanswered> {
         let service = request.service;
         let upstream = self.services.get(&service).ok_or_else(Problem::internal)?;
+        let http = self.http.get().map_err(|_| Problem::internal())?;
         let turn = Arc::clone(&upstream.turns).try_acquire_owned().map_err(|_| {
             metrics::counter!("upstream_shed_total", "service" => service.name()).increment(1);
             Problem::unavailable(service.name(), Duration::from_secs(1))
@@ -129,7 +132,7 @@ impl Upstreams {
             let (headers, body) = first;
             let left = deadline.saturating_duration_since(Instant::now());
             let told = time_left().map_or(left, |ours| ours.min(left));
-            let outgoing = self.http.request(request.method.clone(), url).headers(headers);
+            let outgoing = http.request(request.method.clone(), url).headers(headers);
             let answer = outgoing
                 .header(TIMEOUT_HEADER, told.as_millis().to_string())
                 .timeout(left)
@@ -199,7 +202,7 @@ impl Upstreams {
     }
 
     async fn get_from(&self, base_url: &str, path: &str) -> anyhow::Result<Bytes> {
-        let request = self.http.get(format!("{base_url}{path}"));
+        let request = self.http.get()?.get(format!("{base_url}{path}"));
         let response = request.timeout(PUBLIC_TIMEOUT).send().await?;
         Ok(response.error_for_status()?.bytes().await?)
     }
