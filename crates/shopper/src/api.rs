@@ -17,7 +17,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 const LIMITED_TRIES_MAX: u32 = 5;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
-const SECRET_FIELDS: [&str; 4] = ["access_token", "client_secret", "password", "refresh_token"];
+const SECRET_FIELDS: [&str; 5] = [
+    "access_token",
+    "client_secret",
+    "password",
+    "refresh_token",
+    "secret",
+];
 
 /// One exchange, for the report.
 #[derive(Debug, Clone, Serialize)]

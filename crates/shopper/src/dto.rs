@@ -267,3 +267,28 @@ mod tests {
         assert_eq!(money(7).times(3).to_string(), "0.21 USD");
     }
 }
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Endpoint {
+    pub(crate) endpoint_id: Uuid,
+    pub(crate) description: String,
+    pub(crate) status: String,
+    /// Set while nobody answers.
+    pub(crate) failing_since: Option<String>,
+    /// Shown when it is made, and never again.
+    pub(crate) secret: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Delivery {
+    pub(crate) message_id: Uuid,
+    pub(crate) status: String,
+}
+
+/// The body of a webhook.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Message {
+    #[serde(rename = "type")]
+    pub(crate) event_type: String,
+    pub(crate) data: Value,
+}

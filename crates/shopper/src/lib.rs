@@ -8,6 +8,7 @@ mod api;
 mod canned;
 mod dto;
 mod mail;
+mod receiver;
 mod report;
 mod screen;
 mod script;

@@ -65,6 +65,7 @@ steps! {
     FilterAndSort, Browse, "filter, sort and page";
     ReadProduct, Browse, "read a product";
     ListProduct, Browse, "a merchant lists a product";
+    AddWebhook, Browse, "the merchant adds a webhook";
     GuestCart, Buy, "add to the cart as a guest";
     MergeCart, Buy, "log in and merge the cart";
     Checkout, Buy, "check out";
@@ -77,6 +78,7 @@ steps! {
     Deliver, Fulfil, "it is delivered";
     Review, Fulfil, "write a review";
     PurchaseMails, Fulfil, "e-mails of the purchase";
+    PurchaseWebhooks, Fulfil, "webhooks of the purchase";
     SecondBuyer, Trouble, "another buyer arrives";
     DeclinedCard, Trouble, "a declined card";
     SoldOut, Trouble, "a sold-out product";
@@ -92,6 +94,7 @@ steps! {
     MissingKey, Refusals, "no Idempotency-Key";
     BadBody, Refusals, "an unknown field, a bad quantity";
     WithdrawProduct, TidyUp, "the merchant withdraws the product";
+    RemoveWebhook, TidyUp, "the merchant removes the webhook";
     MailsOnce, TidyUp, "every e-mail came once";
 }
 

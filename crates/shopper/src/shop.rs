@@ -9,6 +9,7 @@ use crate::Options;
 use crate::api::{Answer, Api};
 use crate::dto::{Cart, CartStatus, Items, Order, OrderRef, OrderStatus, Stock, Tokens, User, Variant};
 use crate::mail::MailDir;
+use crate::receiver::Receiver;
 use crate::report::Unmet;
 use crate::wait::{Attempt, until};
 
@@ -20,6 +21,8 @@ pub(crate) struct Shop<'a> {
     pub(crate) api: &'a Api,
     pub(crate) options: &'a Options,
     pub(crate) mails: MailDir,
+    /// The merchant's own server.
+    pub(crate) webhooks: &'a Receiver,
 }
 
 pub(crate) struct Session {

@@ -5,6 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::arrive::People;
+use super::webhooks::{Webhook, add};
 use super::{Outcome, Script, Told};
 use crate::api::Answer;
 use crate::dto::{Product, SearchAnswer, SearchItem, Variant};
@@ -29,6 +30,8 @@ pub(super) struct Goods {
     pub(super) own_word: String,
     pub(super) plenty: Variant,
     pub(super) last_unit: Variant,
+    /// Where the merchant is told what becomes of it all.
+    pub(super) webhook: Webhook,
 }
 
 pub(super) async fn chapter(
@@ -48,6 +51,7 @@ pub(super) async fn chapter(
         )
         .await?;
     let (own, own_word, [plenty, last_unit]) = own;
+    let webhook = script.step(Step::AddWebhook, add(shop, &people.merchant)).await?;
     Ok(Goods {
         product,
         variant,
@@ -55,6 +59,7 @@ pub(super) async fn chapter(
         own_word,
         plenty,
         last_unit,
+        webhook,
     })
 }
 

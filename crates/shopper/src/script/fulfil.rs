@@ -4,7 +4,7 @@ use super::arrive::People;
 use super::browse::Goods;
 use super::buy::Purchase;
 use super::mails::exactly_once;
-use super::{Outcome, Script, Told};
+use super::{Outcome, Script, Told, webhooks};
 use crate::dto::{Order, OrderStatus, Payment};
 use crate::mail::MailKind;
 use crate::report::{Failure, Reporter, Step};
@@ -28,6 +28,12 @@ pub(super) async fn chapter(
     script.step(Step::Review, review(shop, people, goods)).await?;
     script
         .step(Step::PurchaseMails, mails(shop, people, purchase))
+        .await?;
+    script
+        .step(
+            Step::PurchaseWebhooks,
+            webhooks::told(shop, people, goods, purchase),
+        )
         .await
 }
 

@@ -8,6 +8,7 @@ mod mails;
 mod provider;
 mod refusals;
 mod trouble;
+mod webhooks;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::Options;
 use crate::api::Api;
 use crate::mail::MailDir;
+use crate::receiver::Receiver;
 use crate::report::{Failure, Report, Reporter, Step, StepReport, Unmet};
 use crate::shop::Shop;
 
@@ -87,7 +89,11 @@ impl<R: Reporter> Script<'_, R> {
 
 /// Shops. The first expectation that is not met ends it.
 pub async fn run(options: &Options, reporter: &mut impl Reporter) -> Result<Report, Failure> {
-    let api = Api::new(&options.gateway_url, options.step_timeout).map_err(|unmet| {
+    let begin = async {
+        let api = Api::new(&options.gateway_url, options.step_timeout)?;
+        Ok::<_, Unmet>((api, Receiver::bind().await?))
+    };
+    let (api, receiver) = begin.await.map_err(|unmet| {
         let failure = Failure {
             step: Step::Register,
             unmet,
@@ -101,9 +107,17 @@ pub async fn run(options: &Options, reporter: &mut impl Reporter) -> Result<Repo
         api: &api,
         options,
         mails: MailDir::from_now_on(options.mail_dir.clone()),
+        webhooks: &receiver,
     };
+    tokio::select! {
+        outcome = chapters(&shop, reporter) => outcome,
+        never = receiver.serve() => match never {},
+    }
+}
+
+async fn chapters(shop: &Shop<'_>, reporter: &mut impl Reporter) -> Result<Report, Failure> {
     let mut script = Script {
-        shop: &shop,
+        shop,
         reporter,
         report: Report::default(),
     };

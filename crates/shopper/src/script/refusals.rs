@@ -8,7 +8,7 @@ use super::buy::Purchase;
 use super::fulfil::PURCHASE_MAILS;
 use super::mails::exactly_once;
 use super::trouble::{CANCELLED_MAILS, Trouble};
-use super::{Outcome, Script, Told};
+use super::{Outcome, Script, Told, webhooks};
 use crate::api::Answer;
 use crate::report::{Failure, Reporter, Step, Unmet};
 use crate::screen::format_duration;
@@ -43,6 +43,12 @@ pub(super) async fn chapter(
         .await?;
     script
         .step(Step::WithdrawProduct, withdraw_product(shop, people, goods))
+        .await?;
+    script
+        .step(
+            Step::RemoveWebhook,
+            webhooks::remove(shop, &people.merchant, &goods.webhook),
+        )
         .await?;
     script
         .step(Step::MailsOnce, mails_once(shop, people, purchase, trouble))
