@@ -4,12 +4,15 @@
 //! deadline, `kill -9`, or the step executed twice. For each the fault is set once, a few buyers do what leads
 //! there through the gateway, what died is started again, everything must come to its end within 30 seconds,
 //! and the auditor must find nothing.
+//!
+//! Beside them: a storm of checkouts while services die, and many events while the broker, relays and consumers do.
 
 mod buyer;
 mod case;
 mod client;
 mod control;
 mod duplicates;
+mod events;
 mod platform;
 mod report;
 mod run;
@@ -19,6 +22,7 @@ mod storm;
 mod timing;
 
 pub use case::{Case, Kind};
+pub use events::{Events, Role, RoleOptions};
 pub use report::Report;
 pub use run::{Options, Selection, run};
 pub use storm::Storm;
