@@ -69,7 +69,7 @@ audit: ## Check the promises of the running platform against all that it has wri
 	@target/release/ferrocart-audit --stack $(FOLDER) $(ARGS)
 
 .PHONY: chaos
-chaos: setup ## Break every step in every way and audit what is left (ARGS="--quick", "--only order.void", "--storm")
+chaos: setup ## Break every step in every way and audit what is left (ARGS="--quick", "--only order.void", "--storm", "--events")
 	@echo "chaos: building with failpoints, which optimized builds do not have"
 	@cargo build $(foreach name,psp-sandbox chaos $(SERVICES),-p ferrocart-$(name)) --bins
 	@target/debug/ferrocart-chaos $(ARGS)

@@ -96,7 +96,7 @@ impl ReferenceServer {
     }
 }
 
-/// How one more process of the inventory service is started.
+/// How one more process of a service is started.
 pub struct ServiceStart {
     pub program: PathBuf,
     /// Complete: nothing of our own environment is passed on.
@@ -105,7 +105,7 @@ pub struct ServiceStart {
     pub log: PathBuf,
 }
 
-/// One more process of the inventory service.
+/// One more process of a service.
 pub struct ServiceProcess {
     child: Child,
     pub address: SocketAddr,
@@ -187,7 +187,7 @@ pub async fn migrate(program: &Path, env: &BTreeMap<String, String>, log: &Path)
     Ok(())
 }
 
-fn log_file(path: &Path) -> Result<std::fs::File> {
+pub(crate) fn log_file(path: &Path) -> Result<std::fs::File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
     options

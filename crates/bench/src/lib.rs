@@ -2,9 +2,11 @@
 //! contestants take turns, and stands beside the ratio to its reference of the same run.
 
 pub mod audit;
+pub mod browse;
 pub mod checkout;
 pub mod child;
 pub mod cpu;
+pub mod events;
 pub mod gateway;
 pub mod inventory;
 pub mod load;
@@ -16,5 +18,8 @@ pub mod probe;
 pub mod reference;
 pub mod relevance;
 pub mod report;
+pub mod samples;
+pub mod search;
 pub mod stats;
 pub mod wire;
+pub mod zipf;

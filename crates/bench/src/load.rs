@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::stats::{Summary, Tally, Window};
 use crate::wire::{Connection, Template};
+use crate::zipf::Zipf;
 
 /// How long the last answers may take after the window has closed.
 const TAIL: Duration = Duration::from_secs(20);
@@ -25,6 +26,14 @@ pub struct Shape {
     pub clients: usize,
     pub warm_up: Duration,
     pub lasts: Duration,
+}
+
+impl Shape {
+    /// How often each client asks when all of them together ask so often a second.
+    pub fn every(&self, per_second: u64) -> Duration {
+        let clients = u32::try_from(self.clients).unwrap_or(u32::MAX);
+        Duration::from_secs(1) * clients / u32::try_from(per_second.max(1)).unwrap_or(u32::MAX)
+    }
 }
 
 /// SKUs whose ids follow one another: which ones they are need not be written down.
@@ -81,6 +90,56 @@ pub enum Ids {
     Orders(Skus),
     /// These, each once.
     Given(Arc<Vec<Uuid>>),
+    /// These, again and again.
+    InTurn(Arc<Vec<Uuid>>),
+    /// Some far more often than others.
+    Zipf(Zipf),
+}
+
+impl Ids {
+    /// For the request of that number.
+    fn of(&self, number: u64) -> Result<[Uuid; 2]> {
+        Ok(match self {
+            Self::Orders(skus) => {
+                let order = SystemIds.next();
+                [order, skus.of_order(order)]
+            }
+            Self::Given(ids) => {
+                let index = usize::try_from(number).context("a number of a request")?;
+                [ids.get(index).copied().context("more requests than ids")?; 2]
+            }
+            Self::InTurn(ids) => [*in_turn(ids, number)?; 2],
+            Self::Zipf(zipf) => [zipf.pick(number)?; 2],
+        })
+    }
+}
+
+/// What the requests of a load are.
+#[derive(Debug, Clone)]
+pub enum Requests {
+    /// One, with ids of its own each time.
+    Made(Template, Ids),
+    /// These, as they are, again and again.
+    InTurn(Arc<Vec<Vec<u8>>>),
+}
+
+impl Requests {
+    fn of(&mut self, number: u64) -> Result<(&[u8], [Uuid; 2])> {
+        match self {
+            Self::Made(template, ids) => {
+                let ids = ids.of(number)?;
+                Ok((template.with(&ids), ids))
+            }
+            Self::InTurn(requests) => Ok((in_turn(requests, number)?, [Uuid::nil(); 2])),
+        }
+    }
+}
+
+fn in_turn<T>(of: &[T], number: u64) -> Result<&T> {
+    let count = u64::try_from(of.len()).context("a count")?;
+    let index = number.checked_rem(count).context("nothing to take in turns")?;
+    of.get(usize::try_from(index).context("an index")?)
+        .context("an index past the end")
 }
 
 /// A load over HTTP, from one thread of its own.
@@ -89,8 +148,7 @@ pub struct HttpLoad {
     pub shape: Shape,
     /// The clients take them in turns.
     pub targets: Vec<SocketAddr>,
-    pub template: Template,
-    pub ids: Ids,
+    pub requests: Requests,
     /// The status that counts.
     pub wanted: u16,
     /// Ends the load after so many requests, if it is not over before.
@@ -160,8 +218,7 @@ impl HttpLoad {
                     // One after the other, not all at once.
                     pace: self.every.map(|every| (began + every * number / crowd, every)),
                     connection,
-                    template: self.template.clone(),
-                    ids: self.ids.clone(),
+                    requests: self.requests.clone(),
                     keep: self.keep.then_some(self.wanted),
                     tally: Tally::default(),
                     kept: Vec::new(),
@@ -192,8 +249,7 @@ struct Client {
     /// When the next request is due, and how much later the one after it.
     pace: Option<(Instant, Duration)>,
     connection: Connection,
-    template: Template,
-    ids: Ids,
+    requests: Requests,
     /// The status whose reservations are kept.
     keep: Option<u16>,
     tally: Tally,
@@ -207,17 +263,7 @@ impl Client {
                 break;
             };
             left.set(number);
-            let ids = match &self.ids {
-                Ids::Orders(skus) => {
-                    let order = SystemIds.next();
-                    [order, skus.of_order(order)]
-                }
-                Ids::Given(ids) => {
-                    let index = usize::try_from(number).context("a number of a request")?;
-                    [ids.get(index).copied().context("more requests than ids")?; 2]
-                }
-            };
-            let request = self.template.with(&ids);
+            let (request, ids) = self.requests.of(number)?;
             let began = match &mut self.pace {
                 Some((due, every)) => {
                     let began = *due;

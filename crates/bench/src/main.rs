@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use ferrocart_bench::load::Shape;
 use ferrocart_bench::machine::Machine;
 use ferrocart_bench::report::{Figure, Report};
-use ferrocart_bench::{checkout, gateway, inventory, reference, relevance};
+use ferrocart_bench::{browse, checkout, events, gateway, inventory, reference, relevance, search};
 
 /// Measures the platform on this machine against references measured in the same run. It starts a private
 /// stack of release binaries with default settings, checks the promises after every load, and stops
@@ -62,8 +62,18 @@ enum Part {
     Moves,
     /// From a filled cart to a confirmed order
     Checkout,
+    /// From an outbox to a consumer
+    Events,
     /// What the gateway costs, beside nginx
     Gateway,
+    /// A product's page, warm
+    Browse,
+    /// Carts
+    Cart,
+    /// Very many products, cold
+    Zipf,
+    /// Searching a large index, and making a very large one
+    Search,
     /// How well judged queries are answered
     Relevance,
 }
@@ -80,7 +90,14 @@ impl Part {
             Self::Redis => &[Own::Redis],
             Self::Growth => &[Own::Growth],
             Self::Moves => &[Own::Moves],
-            Self::Checkout | Self::Gateway | Self::Relevance => &[],
+            Self::Checkout
+            | Self::Events
+            | Self::Gateway
+            | Self::Browse
+            | Self::Cart
+            | Self::Zipf
+            | Self::Search
+            | Self::Relevance => &[],
         }
     }
 }
@@ -99,6 +116,21 @@ enum Command {
     /// Serves what the gateway forwards to; the benchmark starts it by itself
     #[command(hide = true)]
     Upstream,
+    /// Serves one answer; the benchmark starts it by itself
+    #[command(hide = true)]
+    Bytes {
+        #[arg(long, env = "ANSWER_FILE")]
+        answer: PathBuf,
+    },
+    /// Serves round trips to Redis; the benchmark starts it by itself
+    #[command(hide = true)]
+    RoundTrip {
+        #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+        redis_url: String,
+        /// The public keys of all services
+        #[arg(long, env = "INTERNAL_JWKS_FILE")]
+        jwks: PathBuf,
+    },
 }
 
 fn main() -> Result<()> {
@@ -113,6 +145,10 @@ fn main() -> Result<()> {
             runtime.block_on(reference::serve(&database_url, jwks))
         }
         Some(Command::Upstream) => runtime.block_on(gateway::upstream::serve()),
+        Some(Command::Bytes { answer }) => runtime.block_on(browse::bytes::serve(&answer)),
+        Some(Command::RoundTrip { redis_url, jwks }) => {
+            runtime.block_on(browse::round_trip::serve(redis_url, jwks))
+        }
         None => runtime.block_on(run(args)),
     }
 }
@@ -144,8 +180,20 @@ async fn run(args: Args) -> Result<()> {
     if wants(Part::Checkout) {
         add(checkout(&args, &binaries).await.context("checkout")?);
     }
+    if wants(Part::Events) {
+        eprintln!("events: from an outbox by a relay and the broker to a consumer's inbox");
+        let options = events::Options {
+            runs: args.runs,
+            quick: args.quick,
+        };
+        add(events::run(options).await.context("events")?);
+    }
     if wants(Part::Gateway) {
         add(gateway(&args, &binaries).await.context("gateway")?);
+    }
+    add(browse(&args, &binaries).await.context("browse")?);
+    if wants(Part::Search) {
+        add(search(&args, &binaries).await.context("search")?);
     }
     if wants(Part::Relevance) {
         eprintln!("relevance: judged queries over the sample catalog");
@@ -208,6 +256,42 @@ async fn gateway(args: &Args, binaries: &Path) -> Result<Measured> {
         shape: shape(args, 64),
         streams: if args.quick { 200 } else { 2_000 },
         binaries: binaries.to_owned(),
+    })
+    .await
+}
+
+async fn browse(args: &Args, binaries: &Path) -> Result<Measured> {
+    let all = args.only.is_empty();
+    let parts = [
+        (Part::Browse, browse::Part::Detail),
+        (Part::Cart, browse::Part::Cart),
+        (Part::Zipf, browse::Part::Zipf),
+    ];
+    let parts = parts
+        .into_iter()
+        .filter(|(part, _)| all || args.only.contains(part));
+    let parts: Vec<browse::Part> = parts.map(|(_, part)| part).collect();
+    if parts.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    eprintln!("browse: 64 clients; a round to get warm comes first");
+    browse::run(browse::Options {
+        runs: args.runs,
+        shape: shape(args, 64),
+        parts,
+        binaries: binaries.to_owned(),
+        quick: args.quick,
+    })
+    .await
+}
+
+async fn search(args: &Args, binaries: &Path) -> Result<Measured> {
+    eprintln!("search: 32 clients; a round to get warm comes first");
+    search::run(search::Options {
+        runs: args.runs,
+        shape: shape(args, 32),
+        binaries: binaries.to_owned(),
+        quick: args.quick,
     })
     .await
 }

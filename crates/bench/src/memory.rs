@@ -12,6 +12,14 @@ pub fn resident_kib(pid: u32) -> Option<u64> {
     field(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
 }
 
+/// What it has now of its own, without the files that it has mapped, in KiB.
+pub fn own_kib(pid: u32) -> Option<u64> {
+    field(
+        &fs::read_to_string(format!("/proc/{pid}/status")).ok()?,
+        "RssAnon:",
+    )
+}
+
 fn high_water(status: &str) -> Option<u64> {
     field(status, "VmHWM:")
 }

@@ -9,7 +9,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 const HEADERS_MAX: usize = 32;
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Of the largest answer, such as a page of hits with all facets.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// What is set aside for answers at first; a larger one makes room for itself.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 pub struct Connection {
     pub opened: Instant,
@@ -27,7 +30,7 @@ impl Connection {
         Ok(Self {
             opened: Instant::now(),
             stream,
-            buffer: vec![0; ANSWER_BYTES_MAX],
+            buffer: vec![0; BUFFER_BYTES],
             filled: 0,
         })
     }
@@ -37,10 +40,13 @@ impl Connection {
         self.stream.write_all(request).await.context("send a request")?;
         self.filled = 0;
         loop {
-            let free = self.buffer.get_mut(self.filled..).unwrap_or_default();
-            if free.is_empty() {
-                bail!("an answer of more than {ANSWER_BYTES_MAX} bytes");
+            if self.filled == self.buffer.len() {
+                if self.filled >= ANSWER_BYTES_MAX {
+                    bail!("an answer of more than {ANSWER_BYTES_MAX} bytes");
+                }
+                self.buffer.resize(self.filled * 2, 0);
             }
+            let free = self.buffer.get_mut(self.filled..).unwrap_or_default();
             let read = self.stream.read(free).await.context("read an answer")?;
             if read == 0 {
                 bail!("the server closed the connection");
@@ -74,7 +80,7 @@ impl Connection {
     }
 }
 
-/// A POST that is made once; ids are put into it anew for every request.
+/// A request that is made once; ids are put into it anew for every request.
 #[derive(Debug, Clone)]
 pub struct Template {
     bytes: Vec<u8>,
@@ -83,20 +89,35 @@ pub struct Template {
 }
 
 const ID_BYTES: usize = 36;
-/// Stands for an id in the body of a template.
+/// Stands for an id in a template.
 pub const ID: &str = "@";
 
 impl Template {
-    /// `body` has an `@` wherever an id belongs.
+    /// `path` and `body` have an `@` wherever an id belongs.
     pub fn post(path: &str, token: &str, body: &str) -> Self {
-        let parts: Vec<&str> = body.split(ID).collect();
-        let ids = parts.len() - 1;
+        let ids = body.matches(ID).count();
         let length = body.len() + ids * (ID_BYTES - ID.len());
-        let head = format!(
+        Self::of(&format!(
             "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-        );
-        let mut bytes = head.into_bytes();
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))
+    }
+
+    /// Without a body; `path` has an `@` wherever an id belongs. No token where it is empty.
+    pub fn get(path: &str, token: &str) -> Self {
+        let authorization = match token {
+            "" => String::new(),
+            token => format!("authorization: Bearer {token}\r\n"),
+        };
+        Self::of(&format!(
+            "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{authorization}\r\n"
+        ))
+    }
+
+    fn of(text: &str) -> Self {
+        let parts: Vec<&str> = text.split(ID).collect();
+        let ids = parts.len() - 1;
+        let mut bytes = Vec::with_capacity(text.len() + ids * ID_BYTES);
         let mut ids_at = Vec::with_capacity(ids);
         for (index, part) in parts.iter().enumerate() {
             bytes.extend(part.as_bytes());
@@ -106,19 +127,6 @@ impl Template {
             }
         }
         Self { bytes, ids_at }
-    }
-
-    /// Without a body, and without ids. No token where it is empty.
-    pub fn get(path: &str, token: &str) -> Self {
-        let authorization = match token {
-            "" => String::new(),
-            token => format!("authorization: Bearer {token}\r\n"),
-        };
-        let head = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{authorization}\r\n");
-        Self {
-            bytes: head.into_bytes(),
-            ids_at: Vec::new(),
-        }
     }
 
     /// The request with these ids in their places; those for which there is no place are left out.
@@ -149,6 +157,16 @@ mod tests {
                 "{head}"
             );
         }
+    }
+
+    #[test]
+    fn an_id_may_stand_in_the_path() {
+        let id = uuid::Uuid::from_u128(7);
+        let mut template = Template::get("/v1/products/@", "");
+        assert_eq!(
+            template.with(&[id]),
+            format!("GET /v1/products/{id} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").as_bytes()
+        );
     }
 
     #[test]

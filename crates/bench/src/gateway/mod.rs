@@ -9,19 +9,19 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use ferrocart_stack::{Component, Components, Service, Stack};
+use anyhow::{Context as _, Result};
+use ferrocart_stack::{Builder, Component, Components, Service, Stack};
 use ferrocart_types::{IdGen as _, SystemIds};
 use serde_json::json;
 
 use self::nginx::Nginx;
 use crate::checkout::{buyer, post};
 use crate::child::OwnCommand;
-use crate::load::{HttpLoad, Ids, Shape, Skus};
-use crate::probe::{Limits, Probe};
-use crate::report::{Aim, Figure, grouped};
+use crate::load::{HttpLoad, Ids, Requests, Shape, Skus};
+use crate::probe::Limits;
+use crate::report::{Aim, Figure};
+use crate::samples::{self, Samples};
 use crate::stats::Summary;
 use crate::wire::Template;
 
@@ -56,21 +56,22 @@ impl Upstream {
 
 /// One contestant's loads, run by run.
 #[derive(Default)]
-struct Samples {
-    fast: Vec<Summary>,
-    limits: Limits,
+struct Contestant {
+    fast: Samples,
     /// At half of the gateway's rate.
-    half: Vec<Summary>,
+    half: Samples,
 }
 
-impl Samples {
-    fn per_second(&self) -> Vec<u64> {
-        self.fast.iter().map(|summary| summary.per_second).collect()
+/// Counted as always, and out of reach: one customer reads as a whole shop does.
+pub(crate) fn unlimited(mut builder: Builder) -> Builder {
+    for limit in [
+        "GLOBAL", "ADDRESS", "USER", "READ", "WRITE", "IMPORT", "AUTH", "STREAM",
+    ] {
+        for part in ["PER_SECOND", "BURST"] {
+            builder = builder.env(Service::Gateway, format!("LIMITS__{limit}__{part}"), "1000000");
+        }
     }
-
-    fn half_p99(&self) -> Vec<u64> {
-        self.half.iter().map(|summary| summary.p99_us).collect()
-    }
+    builder
 }
 
 struct Bench {
@@ -85,47 +86,35 @@ struct Bench {
 
 pub async fn run(options: Options) -> Result<(Vec<Figure>, Vec<String>)> {
     let bench = Bench::prepare(options).await?;
-    let (mut upstream, mut nginx, mut gateway) = (Samples::default(), Samples::default(), Samples::default());
+    let (mut upstream, mut gateway) = (Contestant::default(), Contestant::default());
+    let mut nginx = Samples::default();
     // The first round is to get warm.
     for run in 0..=bench.options.runs {
         let own = bench
-            .fast("the upstream itself", bench.upstream.address, "")
+            .load("the upstream itself", bench.upstream.address, "", None)
             .await?;
-        let through = match &bench.nginx {
-            Some(nginx) => Some(bench.fast("nginx", nginx.address, "").await?),
+        let beside = match &bench.nginx {
+            Some(nginx) => Some(bench.load("nginx", nginx.address, "", None).await?),
             None => None,
         };
-        let (summary, limits) = bench.fast("the gateway", bench.gateway(), &bench.token).await?;
-        let half = (summary.per_second / 2).max(1);
-        let (own_half, _) = bench
-            .load(
-                "the upstream, half the gateway's rate",
-                bench.upstream.address,
-                "",
-                Some(half),
-            )
+        let through = bench
+            .load("the gateway", bench.gateway(), &bench.token, None)
             .await?;
-        let (gateway_half, _) = bench
-            .load(
-                "the gateway, half its rate",
-                bench.gateway(),
-                &bench.token,
-                Some(half),
-            )
-            .await?;
+        let half = Some((through.0.per_second / 2).max(1));
+        let name = "the upstream, half the gateway's rate";
+        let own_half = bench.load(name, bench.upstream.address, "", half).await?;
+        let name = "the gateway, half its rate";
+        let through_half = bench.load(name, bench.gateway(), &bench.token, half).await?;
         if run == 0 {
             continue;
         }
-        upstream.fast.push(own.0);
-        upstream.limits = own.1;
+        upstream.fast.push(own);
         upstream.half.push(own_half);
-        if let Some((summary, limits)) = through {
-            nginx.fast.push(summary);
-            nginx.limits = limits;
+        if let Some(sample) = beside {
+            nginx.push(sample);
         }
-        gateway.fast.push(summary);
-        gateway.limits = limits;
-        gateway.half.push(gateway_half);
+        gateway.fast.push(through);
+        gateway.half.push(through_half);
     }
     let mut figures = figures(&upstream, &nginx, &gateway);
     let (streams, mut notes) = streams::measure(&bench).await.context("idle streams")?;
@@ -143,34 +132,34 @@ pub async fn run(options: Options) -> Result<(Vec<Figure>, Vec<String>)> {
     Ok((figures, notes))
 }
 
-fn figures(upstream: &Samples, nginx: &Samples, gateway: &Samples) -> Vec<Figure> {
-    let own = upstream.per_second();
+fn figures(upstream: &Contestant, nginx: &Samples, gateway: &Contestant) -> Vec<Figure> {
+    let own = upstream.fast.per_second();
     let mut figures = vec![
-        Figure::new(
-            "a product from the upstream itself, 64 clients",
-            "/s",
-            own.clone(),
-        )
-        .limited_by(upstream.limits.clone()),
-        Figure::new("a product through the gateway", "/s", gateway.per_second())
-            .against("the upstream itself", &own, Some(Aim::AtLeast(350)))
-            .limited_by(gateway.limits.clone()),
+        upstream
+            .fast
+            .rate("a product from the upstream itself, 64 clients"),
+        gateway.fast.rate("a product through the gateway").against(
+            "the upstream itself",
+            &own,
+            Some(Aim::AtLeast(350)),
+        ),
     ];
-    if !nginx.fast.is_empty() {
+    let beside = nginx.per_second();
+    if !beside.is_empty() {
         figures.push(
-            Figure::new("a product through nginx", "/s", nginx.per_second())
-                .against("the upstream itself", &own, None)
-                .limited_by(nginx.limits.clone()),
+            nginx
+                .rate("a product through nginx")
+                .against("the upstream itself", &own, None),
         );
         figures.push(
-            Figure::new("a product through the gateway", "/s", gateway.per_second()).against(
+            Figure::new("a product through the gateway", "/s", gateway.fast.per_second()).against(
                 "nginx",
-                &nginx.per_second(),
+                &beside,
                 Some(Aim::AtLeast(500)),
             ),
         );
     }
-    let (own, through) = (upstream.half_p99(), gateway.half_p99());
+    let (own, through) = (upstream.half.p99_us(), gateway.half.p99_us());
     let added: Vec<u64> = through
         .iter()
         .zip(&own)
@@ -203,18 +192,12 @@ impl Bench {
         let url = format!("http://{}", upstream.address);
         let mut components = Component::STORES.to_vec();
         components.push(Service::Gateway.into());
-        let mut builder = Stack::builder()
+        let builder = Stack::builder()
             .components(Components::Of(components))
             .binaries(&options.binaries)
             .env(Service::Gateway, "CATALOG_URL", url.clone())
             .env(Service::Gateway, "ORDER_URL", url);
-        // Counted as always, and out of reach: one customer reads as a whole shop does.
-        for limit in ["GLOBAL", "ADDRESS", "USER", "READ", "AUTH", "STREAM"] {
-            for part in ["PER_SECOND", "BURST"] {
-                builder = builder.env(Service::Gateway, format!("LIMITS__{limit}__{part}"), "1000000");
-            }
-        }
-        let stack = builder.start().await.context("bring the gateway up")?;
+        let stack = unlimited(builder).start().await.context("bring the gateway up")?;
         let nginx = match nginx::program() {
             Some(program) => Some(Nginx::start(&program, stack.folder(), upstream.address).await?),
             None => None,
@@ -244,10 +227,6 @@ impl Bench {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.stack.port(Service::Gateway)))
     }
 
-    async fn fast(&self, name: &str, target: SocketAddr, token: &str) -> Result<(Summary, Limits)> {
-        self.load(name, target, token, None).await
-    }
-
     /// As fast as it goes, or at that rate.
     async fn load(
         &self,
@@ -257,38 +236,19 @@ impl Bench {
         per_second: Option<u64>,
     ) -> Result<(Summary, Limits)> {
         let shape = self.options.shape;
-        let clients = u32::try_from(shape.clients).context("a number of clients")?;
-        let every =
-            per_second.map(|rate| Duration::from_secs(1) * clients / u32::try_from(rate).unwrap_or(u32::MAX));
         let mut others: Vec<(&str, u32)> = Vec::new();
         others.extend(self.upstream.process.pid().map(|pid| ("upstream", pid)));
         others.extend(self.nginx.as_ref().and_then(Nginx::pid).map(|pid| ("nginx", pid)));
-        let probe = Probe::start(&self.stack, &others);
         let load = HttpLoad {
             shape,
             targets: vec![target],
-            template: Template::get(&self.path, token),
-            // There is no place for them.
-            ids: Ids::Orders(Skus::one()),
+            // There is no place for ids.
+            requests: Requests::Made(Template::get(&self.path, token), Ids::Orders(Skus::one())),
             wanted: 200,
             requests_max: u64::MAX,
             keep: false,
-            every,
+            every: per_second.map(|rate| shape.every(rate)),
         };
-        let summary = load.drive().await.with_context(|| name.to_owned())?.summary;
-        let limits = probe.finish().await?;
-        eprintln!(
-            "    {name}: {}/s, p50 {} µs, p99 {} µs",
-            grouped(summary.per_second),
-            summary.p50_us,
-            summary.p99_us
-        );
-        let others = summary.total() - summary.answered(200);
-        ensure!(
-            others == 0,
-            "{name}: {others} answers are not 200: {:?}",
-            summary.answers
-        );
-        Ok((summary, limits))
+        samples::drive(&self.stack, &others, name, load).await
     }
 }

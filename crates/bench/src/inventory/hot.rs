@@ -7,7 +7,7 @@ use ferrocart_stack::Service;
 
 use super::{Bench, Load, UNITS, inserts, only};
 use crate::child;
-use crate::load::{self, HttpLoad, Shape, Skus};
+use crate::load::{self, HttpLoad, Ids, Requests, Shape, Skus};
 use crate::naive::{self, Outcome};
 use crate::stats::Summary;
 
@@ -24,7 +24,7 @@ pub(super) async fn echo(bench: &mut Bench, load: Load) -> Result<()> {
     let echo = bench.reserving(shape, Skus::one(), vec![bench.reference.echo])?;
     let body = r#"{"order_id":"@","items":[{"sku_id":"@","quantity":1}],"hold_seconds":3600}"#;
     let echo = HttpLoad {
-        template: bench.template("/echo", body)?,
+        requests: Requests::Made(bench.template("/echo", body)?, Ids::Orders(Skus::one())),
         ..echo
     };
     let summary = echo.drive().await?.summary;

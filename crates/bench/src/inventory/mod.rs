@@ -21,9 +21,10 @@ use ferrocart_http_kit::TokenIssuer;
 use ferrocart_stack::{Service, Stack};
 use sqlx::PgPool;
 
+pub(crate) use self::setup::issuer;
 use crate::audit::{self, Told};
 use crate::child::ReferenceServer;
-use crate::load::{HttpLoad, Ids, Shape, Skus};
+use crate::load::{HttpLoad, Ids, Requests, Shape, Skus};
 use crate::memory;
 use crate::probe::{Limits, Probe};
 use crate::report::{Figure, grouped};
@@ -228,8 +229,7 @@ impl Bench {
         Ok(HttpLoad {
             shape,
             targets,
-            template: self.template(RESERVE, body)?,
-            ids: Ids::Orders(skus),
+            requests: Requests::Made(self.template(RESERVE, body)?, Ids::Orders(skus)),
             wanted: 201,
             requests_max: u64::MAX,
             keep: false,
@@ -241,14 +241,14 @@ impl Bench {
     fn reserving_naively(&self, shape: Shape, skus: Skus) -> Result<HttpLoad> {
         let body = r#"{"order_id":"@","items":[{"sku_id":"@","quantity":1}]}"#;
         Ok(HttpLoad {
-            template: self.template("/naive/reserve", body)?,
+            requests: Requests::Made(self.template("/naive/reserve", body)?, Ids::Orders(skus)),
             ..self.reserving(shape, skus, vec![self.reference.naive])?
         })
     }
 
     /// With a token that is new, so that it outlives the load.
     fn template(&self, path: &str, body: &str) -> Result<Template> {
-        let issuer = setup::issuer(&self.stack, Service::Order, "order")?;
+        let issuer = issuer(&self.stack, Service::Order, "order")?;
         let token = issuer.service_token("inventory").context("sign a token")?;
         Ok(Template::post(path, &token, body))
     }

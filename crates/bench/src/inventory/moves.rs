@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{Bench, Load, UNITS, only};
 use crate::audit::{self, Told};
-use crate::load::{HttpLoad, Ids, Kept, Shape};
+use crate::load::{HttpLoad, Ids, Kept, Requests, Shape};
 
 /// Of one load of the service, and of the naive design, which takes longer for each.
 const MOVES: usize = 20_000;
@@ -72,9 +72,11 @@ async fn turn(bench: &mut Bench, load: Load, shape: Shape, ids: Arc<Vec<uuid::Uu
     let http = HttpLoad {
         shape,
         targets: vec![target],
-        template: bench.template(path, r#"{"reservation_id":"@"}"#)?,
         requests_max: u64::try_from(ids.len()).context("a count")?,
-        ids: Ids::Given(ids),
+        requests: Requests::Made(
+            bench.template(path, r#"{"reservation_id":"@"}"#)?,
+            Ids::Given(ids),
+        ),
         wanted: 200,
         keep: false,
         every: None,

@@ -171,7 +171,7 @@ impl Bench {
     }
 }
 
-pub(super) fn issuer(stack: &Stack, service: Service, name: &'static str) -> Result<TokenIssuer> {
+pub(crate) fn issuer(stack: &Stack, service: Service, name: &'static str) -> Result<TokenIssuer> {
     let mut env = stack.env_for(service)?;
     let mut file = |key: &str| env.remove(key).map(PathBuf::from).context("a key's file");
     let settings = AuthSettings {
