@@ -11,19 +11,31 @@ const TRUSTED: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Lane(Mutex<Option<(MultiplexedConnection, Instant)>>);
 
+/// A lane's connection.
+pub(crate) enum Open {
+    /// It was found to be good lately.
+    Good(MultiplexedConnection),
+    Unsure(MultiplexedConnection),
+}
+
 impl Lane {
-    /// The connection, if it was found to be good lately.
-    pub(crate) fn open(&self) -> Option<MultiplexedConnection> {
+    pub(crate) fn open(&self) -> Option<Open> {
         let held = self.held();
         let (connection, since) = held.as_ref()?;
-        (since.elapsed() < TRUSTED).then(|| connection.clone())
+        let connection = connection.clone();
+        Some(if since.elapsed() < TRUSTED {
+            Open::Good(connection)
+        } else {
+            Open::Unsure(connection)
+        })
     }
 
-    pub(crate) fn put(&self, connection: &MultiplexedConnection) {
-        *self.held() = Some((connection.clone(), Instant::now()));
+    /// One that was found to be good just now.
+    pub(crate) fn put(&self, connection: MultiplexedConnection) {
+        *self.held() = Some((connection, Instant::now()));
     }
 
-    /// The next call asks for a connection that is good.
+    /// The next call makes a new one.
     pub(crate) fn close(&self) {
         *self.held() = None;
     }

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{self, ErrorKind, RedisError, ServerErrorKind};
-use deadpool_redis::{Config, CreatePoolError, Pool, PoolConfig, PoolError, Runtime, Timeouts};
+use deadpool_redis::{Config, Connection, CreatePoolError, Pool, PoolConfig, PoolError, Runtime, Timeouts};
 use serde::Deserialize;
 use thread_local::ThreadLocal;
 
 pub use breaker::Breaker;
 pub use deadpool_redis;
-use lane::Lane;
+use lane::{Lane, Open};
 pub use shared::{SharedConnection, SharedRedis};
 
 /// How a service reaches Redis; part of the service's settings.
@@ -25,6 +25,7 @@ pub use shared::{SharedConnection, SharedRedis};
 pub struct RedisSettings {
     /// `redis://host:port/database`
     pub redis_url: String,
+    /// How many connections may be in the making at once. Each thread that calls keeps one.
     pub redis_pool_max: usize,
     /// Bounds one call, the wait for a connection included.
     pub redis_timeout_ms: u64,
@@ -123,13 +124,21 @@ impl Redis {
     }
 
     async fn connection(&self, lane: &Lane) -> Result<MultiplexedConnection, PoolError> {
-        if let Some(connection) = lane.open() {
-            return Ok(connection);
+        match lane.open() {
+            Some(Open::Good(connection)) => return Ok(connection),
+            Some(Open::Unsure(mut connection)) => {
+                let asked = redis::cmd("PING").query_async::<()>(&mut connection).await;
+                if asked.is_ok() {
+                    lane.put(connection.clone());
+                    return Ok(connection);
+                }
+            }
+            None => {}
         }
-        // The pool asks Redis whether the connection that it gives is still good.
-        let pooled = self.pool.get().await?;
-        lane.put(&pooled);
-        Ok(MultiplexedConnection::clone(&pooled))
+        // Taken for good: one that came back to the pool would be lent to another thread, and driven from this one.
+        let connection = Connection::take(self.pool.get().await?);
+        lane.put(connection.clone());
+        Ok(connection)
     }
 
     /// Whether Redis answers; for readiness.
