@@ -31,6 +31,7 @@ pub struct Settings {
     pub cache: CacheSettings,
     pub import_concurrency_max: usize,
     pub import_idle_timeout_ms: u64,
+    pub export_concurrency_max: usize,
     pub reviews_need_approval: bool,
     pub image_url_template: String,
     pub image_widths: String,
@@ -58,11 +59,13 @@ impl Settings {
                 "must be at least 10",
             ));
         }
-        if self.import_concurrency_max == 0 {
-            return Err(ConfigError::rejected(
-                "import_concurrency_max",
-                "must be at least 1",
-            ));
+        for (name, value) in [
+            ("import_concurrency_max", self.import_concurrency_max),
+            ("export_concurrency_max", self.export_concurrency_max),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::rejected(name, "must be at least 1"));
+            }
         }
         self.images()?;
         Ok(())

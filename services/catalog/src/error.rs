@@ -8,7 +8,7 @@ use ferrocart_http_kit::{FieldError, Problem};
 use ferrocart_pg_kit::StoreError;
 use ferrocart_types::ReviewId;
 
-use crate::domain::{CATEGORIES_MAX, DEPTH_MAX, Refusal};
+use crate::domain::{CATEGORIES_MAX, DEPTH_MAX, Format, Refusal};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CatalogError {
@@ -42,6 +42,20 @@ pub(crate) enum CatalogError {
     OwnReview,
     #[error("as many imports as may run at once are running")]
     ImportsBusy,
+    #[error("as many exports as may run at once are running")]
+    ExportsBusy,
+    #[error("there is no such import, or it is not yours")]
+    ImportNotFound,
+    #[error("the import was begun with a body of {}", .format.media_type())]
+    ImportFormat { format: Format },
+    #[error(
+        "{lines_done} lines of the import are done: it goes on with the line after them, if it is not complete, or is sent again from line 1"
+    )]
+    ImportPosition { lines_done: u64 },
+    #[error("another request goes on with this import")]
+    ImportTakenOver,
+    #[error("no format of the export is acceptable")]
+    NotAcceptable,
     #[error("the store failed")]
     Store(#[from] StoreError),
     /// No store answered in time, and nothing stale is there to be served.
@@ -87,6 +101,17 @@ impl CatalogError {
             Self::ReviewNotFound => Problem::not_found("REVIEW_NOT_FOUND", text),
             Self::ImportsBusy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "IMPORTS_BUSY", text)
                 .retry_after(Duration::from_secs(5)),
+            Self::ExportsBusy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "EXPORTS_BUSY", text)
+                .retry_after(Duration::from_secs(5)),
+            Self::ImportNotFound => Problem::not_found("IMPORT_NOT_FOUND", text),
+            Self::ImportFormat { format } => {
+                Problem::conflict("IMPORT_MISMATCH", text).with("format", format.as_str())
+            }
+            Self::ImportPosition { lines_done } => {
+                Problem::conflict("IMPORT_MISMATCH", text).with("lines_done", lines_done)
+            }
+            Self::ImportTakenOver => Problem::conflict("IMPORT_TAKEN_OVER", text),
+            Self::NotAcceptable => Problem::new(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE", text),
             Self::Store(error) if error.is_unavailable() => {
                 Problem::unavailable("the catalog's database", Duration::from_secs(1))
             }
@@ -98,15 +123,19 @@ impl CatalogError {
 
 fn refused(refusal: &Refusal) -> Problem {
     let text = refusal.to_string();
+    let fields = refused_fields(refusal);
     match refusal {
-        Refusal::UnknownCategory { .. } => Problem::invalid_field(refusal.field(), text),
-        Refusal::HandleTaken { .. } => {
-            Problem::conflict("HANDLE_EXISTS", text.clone()).field(refusal.field(), text)
-        }
-        Refusal::SkuTaken { .. } => {
-            Problem::conflict("SKU_EXISTS", text.clone()).field(refusal.field(), text)
-        }
+        Refusal::UnknownCategory { .. } | Refusal::Attributes { .. } => invalid(&fields),
+        Refusal::HandleTaken { .. } => Problem::conflict("HANDLE_EXISTS", text).fields(fields),
+        Refusal::SkuTaken { .. } => Problem::conflict("SKU_EXISTS", text).fields(fields),
     }
+}
+
+pub(crate) fn refused_fields(refusal: &Refusal) -> Vec<FieldError> {
+    let faults = refusal.faults().into_iter();
+    faults
+        .map(|(field, reason)| FieldError { field, reason })
+        .collect()
 }
 
 fn invalid(errors: &[FieldError]) -> Problem {

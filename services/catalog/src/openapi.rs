@@ -1,8 +1,9 @@
 use ferrocart_http_kit::BearerAuth;
 use utoipa::OpenApi;
 
-use crate::app::import::{LineResult, Summary};
-use crate::routes::{categories, import, prices, products, read, review, reviews};
+use crate::app::import::LineResult;
+use crate::routes::import::Summary;
+use crate::routes::{categories, export, import, imports, prices, products, read, review, reviews};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -10,6 +11,8 @@ use crate::routes::{categories, import, prices, products, read, review, reviews}
     paths(
         categories::list,
         categories::create,
+        categories::attributes,
+        categories::put_attributes,
         read::list,
         read::get,
         read::batch,
@@ -18,6 +21,9 @@ use crate::routes::{categories, import, prices, products, read, review, reviews}
         products::merge,
         products::archive,
         import::import,
+        export::export,
+        imports::get,
+        imports::errors,
         reviews::list,
         reviews::create,
         review::rewrite,

@@ -7,7 +7,7 @@ use ferrocart_contracts::Topic;
 use ferrocart_http_kit::{Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenVerifier};
 use ferrocart_kafka_kit::{Consumer, KafkaSettings, Relay, ensure_topics};
 use ferrocart_pg_kit::outbox::Publisher;
-use ferrocart_pg_kit::{connect, migrate, ping};
+use ferrocart_pg_kit::{connect, connect_for_batches, migrate, ping};
 use ferrocart_redis_kit::Redis;
 use ferrocart_telemetry::TelemetrySettings;
 use ferrocart_types::{ProductId, SharedClock, SharedIds, SystemClock, SystemIds};
@@ -26,6 +26,8 @@ use crate::store::reviews::Review;
 use crate::{openapi, routes, workers};
 
 const NAME: &str = "catalog";
+/// Connections for reading prices, besides the pool's.
+const PRICE_CONNECTIONS: u32 = 3;
 /// How long to wait before Kafka is asked again for what could not be set up.
 const KAFKA_RETRY: Duration = Duration::from_secs(1);
 
@@ -82,6 +84,7 @@ impl Application {
         migrate(&pool, &MIGRATOR)
             .await
             .context("migrating the database")?;
+        let prices = connect_for_batches(&settings.pg, NAME, PRICE_CONNECTIONS).context("database_url")?;
         let redis = Redis::new(&settings.redis).context("redis_url")?;
         let shared = SharedCache::new(redis, settings.cache.cache_shared_ttl_seconds);
         let relay = Relay::new(pool.clone(), &settings.kafka, NAME);
@@ -101,12 +104,14 @@ impl Application {
             product_pages: Pages::new("products", ttl, read_deadline, |_| size_of::<ProductId>()),
             review_pages: Pages::new("reviews", ttl, read_deadline, Review::bytes),
             imports: Arc::new(Semaphore::new(settings.import_concurrency_max)),
+            exports: Arc::new(Semaphore::new(settings.export_concurrency_max)),
             import_idle_timeout: settings.import_idle_timeout(),
             read_deadline,
             reviews_need_approval: settings.reviews_need_approval,
             images,
             clock,
             pool: pool.clone(),
+            prices,
         };
         let parts = ServerParts {
             service: NAME,

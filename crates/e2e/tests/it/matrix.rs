@@ -139,6 +139,7 @@ impl World {
             ("{user}", self.callers[CUSTOMER].user_id.to_string()),
             ("{email}", self.callers[CUSTOMER].email.clone()),
             ("{product}", text(&product, "product_id")),
+            ("{category}", text(&product, "category_id")),
             ("{sku}", sku),
             ("{reservation}", text(&reservation, "reservation_id")),
             ("{sale}", text(&sale, "sale_id")),

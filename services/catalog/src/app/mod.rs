@@ -2,6 +2,7 @@
 
 pub(crate) mod categories;
 pub(crate) mod edit;
+pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod reprice;
 pub(crate) mod reviews;
@@ -29,6 +30,8 @@ pub(crate) type ReviewsPage = (ProductId, i64, Option<ReviewId>, u32);
 #[derive(Clone)]
 pub(crate) struct Catalog {
     pub(crate) pool: PgPool,
+    /// For the prices of many SKUs, whose query is planned once.
+    pub(crate) prices: PgPool,
     pub(crate) clock: SharedClock,
     pub(crate) ids: SharedIds,
     pub(crate) publisher: Publisher,
@@ -38,6 +41,7 @@ pub(crate) struct Catalog {
     pub(crate) product_pages: Pages<ProductsPage, ProductId>,
     pub(crate) review_pages: Pages<ReviewsPage, Review>,
     pub(crate) imports: Arc<Semaphore>,
+    pub(crate) exports: Arc<Semaphore>,
     pub(crate) import_idle_timeout: Duration,
     pub(crate) read_deadline: Duration,
     pub(crate) images: Arc<ImageSizes>,

@@ -8,7 +8,7 @@ use ferrocart_types::{Timestamp, UserId};
 use sqlx::PgConnection;
 
 use super::Catalog;
-use crate::domain::{CategoryRef, Content, Planned, Product, Refusal, plan};
+use crate::domain::{Content, Planned, Product, Refusal, RuledCategory, plan};
 use crate::error::CatalogError;
 use crate::store;
 
@@ -49,7 +49,7 @@ pub(crate) async fn save(
                 wanted.existing,
                 merchant,
                 wanted.content,
-                category,
+                (&category.category, &category.rules),
                 &owners,
                 tools,
             )
@@ -60,9 +60,9 @@ pub(crate) async fn save(
 }
 
 fn category<'a>(
-    categories: &'a HashMap<String, CategoryRef>,
+    categories: &'a HashMap<String, RuledCategory>,
     content: &Content,
-) -> Result<&'a CategoryRef, Refusal> {
+) -> Result<&'a RuledCategory, Refusal> {
     categories
         .get(&content.category)
         .ok_or_else(|| Refusal::UnknownCategory {

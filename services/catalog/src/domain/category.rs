@@ -5,6 +5,7 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::attributes::AttributeRules;
 use super::text::{line, slug_text};
 
 /// Levels of the tree at most.
@@ -47,6 +48,13 @@ pub(crate) struct CategoryRef {
     pub(crate) id: CategoryId,
     pub(crate) slug: String,
     pub(crate) path: Vec<String>,
+}
+
+/// What a product is held to by its category.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RuledCategory {
+    pub(crate) category: CategoryRef,
+    pub(crate) rules: AttributeRules,
 }
 
 /// All categories, for browsing.

@@ -14,11 +14,12 @@ use super::sale::{Sale, below};
 use super::text::{block, check_length, line, refuse_control, sku_text, slug_text};
 
 pub(crate) const AMOUNT_MINOR_MAX: i64 = 1_000_000_000_000;
+pub(crate) const VARIANTS_MAX: usize = 100;
 const ATTRIBUTES_MAX: usize = 50;
 const OPTIONS_MAX: usize = 10;
 
-/// What a merchant writes of a product: the body of POST and PUT, and a line of the import.
-#[derive(Debug, Clone, PartialEq, Deserialize, Validate, ToSchema)]
+/// What a merchant writes of a product: the body of POST and PUT, and a line of the import and the export.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ProductContent)]
 pub(crate) struct Content {
@@ -47,7 +48,7 @@ pub(crate) struct Content {
     #[serde(default)]
     pub(crate) images: Vec<Image>,
     /// 1 to 100, all in one currency.
-    #[garde(length(min = 1, max = 100), dive, custom(one_family))]
+    #[garde(length(min = 1, max = VARIANTS_MAX), dive, custom(one_family))]
     pub(crate) variants: Vec<VariantContent>,
     /// `active` if not said otherwise.
     #[garde(skip)]
@@ -99,7 +100,7 @@ pub(crate) struct Image {
     pub(crate) height: Option<u32>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Validate, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct VariantContent {
     /// The merchant's article number, unique among the merchant's variants.
@@ -115,7 +116,7 @@ pub(crate) struct VariantContent {
     pub(crate) price: Money,
     /// What it costs for a time.
     #[garde(dive, custom(below(self.price)))]
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sale: Option<Sale>,
 }
 

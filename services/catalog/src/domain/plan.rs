@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use ferrocart_types::{IdGen, ProductId, SkuId, Timestamp, UserId};
 
+use super::attributes::AttributeRules;
 use super::category::CategoryRef;
 use super::content::Content;
-use super::product::{Product, Variant};
+use super::product::{Product, Status, Variant};
 use super::rating::Rating;
 
 /// To whom an article number of the merchant belongs already.
@@ -43,15 +44,44 @@ pub(crate) enum Refusal {
     HandleTaken { handle: String },
     #[error("the sku `{sku}` belongs to another product of yours")]
     SkuTaken { at: usize, sku: String },
+    #[error("the attributes are not those of the category")]
+    Attributes { faults: Vec<(String, String)> },
 }
 
 impl Refusal {
-    pub(crate) fn field(&self) -> String {
-        match self {
+    /// The fields that are at fault, and why.
+    pub(crate) fn faults(&self) -> Vec<(String, String)> {
+        let field = match self {
             Self::UnknownCategory { .. } => "category".to_owned(),
             Self::HandleTaken { .. } => "handle".to_owned(),
             Self::SkuTaken { at, .. } => format!("variants[{at}].sku"),
-        }
+            Self::Attributes { faults } => return faults.clone(),
+        };
+        vec![(field, self.to_string())]
+    }
+}
+
+/// Rules may be younger than a product: it is held to them by what changes its attributes, its category, or
+/// makes it active; and may always be archived, or given another price.
+fn check_attributes(
+    existing: Option<&Product>,
+    content: &Content,
+    (category, rules): (&CategoryRef, &AttributeRules),
+) -> Result<(), Refusal> {
+    let must_be_complete = content.status == Status::Active;
+    let is_touched = existing.is_none_or(|product| {
+        product.attributes != content.attributes
+            || product.category.id != category.id
+            || (must_be_complete && product.status != Status::Active)
+    });
+    if !is_touched {
+        return Ok(());
+    }
+    let faults = rules.faults(&content.attributes, must_be_complete);
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::Attributes { faults })
     }
 }
 
@@ -60,7 +90,7 @@ pub(crate) fn plan(
     existing: Option<&Product>,
     merchant_id: UserId,
     content: &Content,
-    category: &CategoryRef,
+    (category, rules): (&CategoryRef, &AttributeRules),
     owners: &HashMap<String, SkuOwner>,
     (ids, now): (&dyn IdGen, Timestamp),
 ) -> Result<Planned, Refusal> {
@@ -69,6 +99,7 @@ pub(crate) fn plan(
     {
         return Ok(Planned::Unchanged(product.clone()));
     }
+    check_attributes(existing, content, (category, rules))?;
     let id = existing.map_or_else(|| ProductId(ids.next()), |product| product.id);
     let mut variants = Vec::with_capacity(content.variants.len());
     for (at, wanted) in content.variants.iter().enumerate() {
@@ -120,6 +151,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::AttributeValue;
 
     fn content(skus: &[&str]) -> Content {
         let variants: Vec<_> = skus
@@ -147,7 +179,7 @@ mod tests {
             existing,
             merchant,
             content,
-            &category,
+            (&category, &AttributeRules::inherited(&[])),
             owners,
             (&SystemIds, Timestamp::UNIX_EPOCH),
         )
@@ -189,9 +221,44 @@ mod tests {
         assert_eq!(changed.product().variants[0].sku_id, product.variants[1].sku_id);
 
         let refused = planned(None, &content(&["X", "A"]), &owners).unwrap_err();
-        assert_eq!(refused.field(), "variants[1].sku");
+        assert_eq!(refused.faults()[0].0, "variants[1].sku");
         owners.get_mut("A").unwrap().listed = false;
         let moved = planned(None, &content(&["X", "A"]), &owners).unwrap();
         assert_eq!(moved.product().variants[1].sku_id, product.variants[0].sku_id);
+    }
+
+    #[test]
+    fn rules_hold_for_what_is_touched() {
+        let rules: super::super::CategoryAttributes = serde_json::from_value(json!({"attributes": [
+            {"name": "color", "type": "text", "required": true}]}))
+        .unwrap();
+        let rules = AttributeRules::inherited(&[rules]);
+        let product = planned(None, &content(&["A"]), &HashMap::new())
+            .unwrap()
+            .product()
+            .clone();
+        let check = |existing: Option<&Product>, change: &dyn Fn(&mut Content)| {
+            let mut content = product.content();
+            change(&mut content);
+            check_attributes(existing, &content, (&product.category, &rules)).is_ok()
+        };
+        let old = Some(&product);
+        assert!(!check(None, &|_| {}));
+        assert!(check(None, &|content| content.status = Status::Draft));
+        // It was there before the rule.
+        assert!(check(old, &|content| content.title = "Other".to_owned()));
+        assert!(check(old, &|content| content.status = Status::Archived));
+        let blue = AttributeValue::Text("blue".to_owned());
+        assert!(!check(old, &|content| drop(
+            content.attributes.insert("sole".to_owned(), blue.clone())
+        )));
+        assert!(check(old, &|content| drop(
+            content.attributes.insert("color".to_owned(), blue.clone())
+        )));
+        let draft = Product {
+            status: Status::Draft,
+            ..product.clone()
+        };
+        assert!(!check(Some(&draft), &|_| {}), "now it is to be active");
     }
 }

@@ -2,8 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// A product with everything at its bounds is shorter.
-pub(super) const LINE_BYTES_MAX: usize = 256 * 1024;
+use crate::app::import::LINE_BYTES_MAX;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {

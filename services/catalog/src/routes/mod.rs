@@ -1,8 +1,10 @@
 //! A file per resource: parse, call, answer.
 
 pub(crate) mod categories;
+pub(crate) mod export;
 mod headers;
 pub(crate) mod import;
+pub(crate) mod imports;
 mod lines;
 pub(crate) mod prices;
 pub(crate) mod products;
@@ -25,12 +27,20 @@ pub(crate) fn configure(config: &mut ServiceConfig, catalog: &Catalog) {
                 .route(web::post().to(categories::create)),
         )
         .service(
+            web::resource("/v1/categories/{category_id}/attributes")
+                .route(web::get().to(categories::attributes))
+                .route(web::put().to(categories::put_attributes)),
+        )
+        .service(
             web::resource("/v1/products")
                 .route(web::get().to(read::list))
                 .route(web::post().to(products::create)),
         )
         .service(web::resource("/v1/products:batch").route(web::get().to(read::batch)))
         .service(web::resource("/v1/products:import").route(web::post().to(import::import)))
+        .service(web::resource("/v1/products:export").route(web::get().to(export::export)))
+        .route("/v1/imports/{import_id}", web::get().to(imports::get))
+        .route("/v1/imports/{import_id}/errors", web::get().to(imports::errors))
         .service(
             web::resource("/v1/products/{product_id}")
                 .route(web::get().to(read::get))

@@ -43,7 +43,7 @@ pub(crate) async fn prices(
 ) -> Result<HttpResponse, CatalogError> {
     caller.require_any(&[Role::Service])?;
     let sku_ids: Vec<Uuid> = body.value.sku_ids.iter().map(SkuId::as_uuid).collect();
-    let read = store::prices::by_sku_ids(&catalog.pool, &sku_ids, catalog.clock.now());
+    let read = store::prices::by_sku_ids(&catalog.prices, &sku_ids, catalog.clock.now());
     let items = tokio::time::timeout(catalog.read_deadline, read)
         .await
         .map_err(|_| CatalogError::Unavailable)??;

@@ -3,14 +3,24 @@ use std::collections::HashMap;
 use ferrocart_pg_kit::{StoreError, StoreResultExt, sqlstate};
 use ferrocart_types::{CategoryId, Timestamp};
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, Row};
 use uuid::Uuid;
 
 use super::expect_rows;
-use crate::domain::{Category, CategoryRef};
+use crate::domain::{AttributeRules, Category, CategoryAttributes, CategoryRef, RuledCategory};
 
 /// Held while a category is added, so that two of them cannot both be the last that fits.
 const TREE_LOCK: i64 = 0x6663_2D74_7265_6500;
+
+/// What is said of attributes.
+#[derive(Debug)]
+pub(crate) struct Attributes {
+    /// In the category itself.
+    pub(crate) own: CategoryAttributes,
+    /// With what it has from those above it.
+    pub(crate) rules: AttributeRules,
+}
 
 /// The whole tree, parents before children.
 pub(crate) async fn all(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Category>, StoreError> {
@@ -88,13 +98,19 @@ pub(crate) async fn insert(
 pub(crate) async fn by_slugs(
     conn: &mut PgConnection,
     slugs: &[&str],
-) -> Result<HashMap<String, CategoryRef>, StoreError> {
+) -> Result<HashMap<String, RuledCategory>, StoreError> {
     const OP: &str = "categories.by_slugs";
-    let rows = sqlx::query("SELECT category_id, slug, path FROM categories WHERE slug = ANY($1)")
-        .bind(slugs)
-        .fetch_all(conn)
-        .await
-        .op(OP)?;
+    let rows = sqlx::query(
+        "SELECT c.category_id, c.slug, c.path,
+                (SELECT coalesce(jsonb_agg(above.attributes ORDER BY cardinality(above.path)), '[]')
+                   FROM categories above
+                  WHERE above.slug = ANY(c.path) AND above.attributes IS NOT NULL) AS said
+           FROM categories c WHERE c.slug = ANY($1)",
+    )
+    .bind(slugs)
+    .fetch_all(conn)
+    .await
+    .op(OP)?;
     rows.iter()
         .map(|row| {
             let slug: String = row.try_get("slug")?;
@@ -103,8 +119,52 @@ pub(crate) async fn by_slugs(
                 slug: slug.clone(),
                 path: row.try_get("path")?,
             };
-            Ok((slug, category))
+            let said: Json<Vec<CategoryAttributes>> = row.try_get("said")?;
+            let rules = AttributeRules::inherited(&said);
+            Ok((slug, RuledCategory { category, rules }))
         })
         .collect::<Result<_, _>>()
         .op(OP)
+}
+
+/// What is said of attributes in the category, and in those above it, from the root down; `None` if there is no such
+/// category.
+pub(crate) async fn attributes(
+    executor: impl PgExecutor<'_>,
+    id: CategoryId,
+) -> Result<Option<Attributes>, StoreError> {
+    const OP: &str = "categories.attributes";
+    let row = sqlx::query(
+        "SELECT c.attributes AS own,
+                (SELECT coalesce(jsonb_agg(above.attributes ORDER BY cardinality(above.path)), '[]')
+                   FROM categories above
+                  WHERE above.slug = ANY(c.path) AND above.attributes IS NOT NULL) AS said
+           FROM categories c WHERE c.category_id = $1",
+    )
+    .bind(id.as_uuid())
+    .fetch_optional(executor)
+    .await
+    .op(OP)?;
+    let Some(row) = row else { return Ok(None) };
+    let own: Option<Json<CategoryAttributes>> = row.try_get("own").op(OP)?;
+    let said: Json<Vec<CategoryAttributes>> = row.try_get("said").op(OP)?;
+    Ok(Some(Attributes {
+        own: own.map(|own| own.0).unwrap_or_default(),
+        rules: AttributeRules::inherited(&said),
+    }))
+}
+
+/// `false` when there is no such category.
+pub(crate) async fn set_attributes(
+    executor: impl PgExecutor<'_>,
+    id: CategoryId,
+    attributes: &CategoryAttributes,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE categories SET attributes = $2 WHERE category_id = $1")
+        .bind(id.as_uuid())
+        .bind(Json(attributes))
+        .execute(executor)
+        .await
+        .op("categories.set_attributes")?;
+    Ok(done.rows_affected() == 1)
 }

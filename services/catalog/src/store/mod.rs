@@ -2,6 +2,7 @@
 
 pub(crate) mod browse;
 pub(crate) mod categories;
+pub(crate) mod imports;
 pub(crate) mod prices;
 pub(crate) mod products;
 pub(crate) mod purchases;

@@ -94,6 +94,25 @@ pub(crate) async fn by_ids(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Resul
     rows.iter().map(product).collect()
 }
 
+/// The merchant's next products in the order of their handles.
+pub(crate) async fn of_merchant(
+    executor: impl PgExecutor<'_>,
+    merchant: UserId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Product>, StoreError> {
+    let rows = sqlx::query(select_products!(
+        "WHERE p.merchant_id = $1 AND p.handle > $2 ORDER BY p.handle LIMIT $3"
+    ))
+    .bind(merchant.as_uuid())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(executor)
+    .await
+    .op("products.of_merchant")?;
+    rows.iter().map(product).collect()
+}
+
 fn product(row: &PgRow) -> Result<Product, StoreError> {
     const OP: &str = "products.read";
     let id: Uuid = row.try_get("product_id").op(OP)?;

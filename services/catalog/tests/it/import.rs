@@ -6,6 +6,7 @@ use ferrocart_contracts::Topic;
 use ferrocart_http_kit::Role;
 use serde_json::{Value, json};
 
+use crate::bulk;
 use crate::support::{Catalog, category, product};
 
 const LINES: usize = 3_000;
@@ -16,29 +17,15 @@ struct Imported {
 }
 
 async fn import(catalog: &Catalog, token: &str, body: String) -> Imported {
-    // Sent in small pieces, as a file is read.
-    let pieces: Vec<Result<Vec<u8>, std::io::Error>> = body
-        .as_bytes()
-        .chunks(10_000)
-        .map(|piece| Ok(piece.to_vec()))
-        .collect();
-    let response = reqwest::Client::new()
-        .post(format!("http://127.0.0.1:{}/v1/products:import", catalog.port))
-        .bearer_auth(token)
-        .header("content-type", "application/x-ndjson")
-        .body(reqwest::Body::wrap_stream(futures::stream::iter(pieces)))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
-    let text = response.text().await.unwrap();
-    let mut lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let summary = lines.pop().unwrap()["summary"].clone();
-    Imported { lines, summary }
+    let sent = bulk::send(catalog, token, ("application/x-ndjson", ""), &body).await;
+    let mut summary = sent.summary;
+    let members = summary.as_object_mut().unwrap();
+    assert_eq!(members.remove("import_id").unwrap(), sent.import_id.as_str());
+    assert_eq!(members.remove("lines_done").unwrap(), body.lines().count());
+    Imported {
+        lines: sent.lines,
+        summary,
+    }
 }
 
 fn good(n: usize) -> Value {

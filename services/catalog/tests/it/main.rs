@@ -5,6 +5,8 @@
 mod proxy;
 mod support;
 
+mod attributes;
+mod bulk;
 mod cache;
 mod engines;
 mod events;

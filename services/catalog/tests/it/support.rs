@@ -53,6 +53,7 @@ impl Catalog {
             },
             import_concurrency_max: 4,
             import_idle_timeout_ms: 30_000,
+            export_concurrency_max: 4,
             reviews_need_approval: false,
             image_url_template: String::new(),
             image_widths: String::new(),

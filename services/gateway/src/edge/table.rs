@@ -89,7 +89,7 @@ pub(crate) enum Class {
 pub(crate) enum Pace {
     Normal,
     Checkout,
-    /// Imports and streams: minutes.
+    /// Imports, exports and streams: minutes.
     Long,
 }
 
@@ -288,10 +288,17 @@ pub(crate) static RULES: &[Rule] = &[
     // Catalog.
     get("/v1/categories", Catalog, Anyone),
     post("/v1/categories", Catalog, MERCHANT),
+    get("/v1/categories/{category_id}/attributes", Catalog, MERCHANT),
+    put("/v1/categories/{category_id}/attributes", Catalog, ADMIN),
     get("/v1/products", Catalog, Anyone),
     post("/v1/products", Catalog, MERCHANT),
     get("/v1/products:batch", Catalog, Anyone),
     post("/v1/products:import", Catalog, MERCHANT).import(),
+    get("/v1/products:export", Catalog, MERCHANT)
+        .class(Class::Import)
+        .pace(Pace::Long),
+    get("/v1/imports/{import_id}", Catalog, MERCHANT),
+    get("/v1/imports/{import_id}/errors", Catalog, MERCHANT),
     get("/v1/products/{product_id}", Catalog, Anyone),
     put("/v1/products/{product_id}", Catalog, MERCHANT),
     patch("/v1/products/{product_id}", Catalog, MERCHANT),
