@@ -60,6 +60,7 @@ pub struct IdentitySettings {
     pub password_passes: u32,
     pub password_hash_concurrency: usize,
     pub password_hash_wait_ms: u64,
+    pub oauth_password_grant: bool,
     pub password_tries_burst: u32,
     pub password_try_seconds: u32,
     pub password_reset_url: String,

@@ -177,6 +177,7 @@ fn edge_settings(settings: &Settings) -> EdgeSettings {
         limits: settings.limits.clone(),
         body_bytes_max: settings.http.body_bytes_max,
         import_bytes_max: settings.upstreams.import_bytes_max,
+        gives_password_grant: settings.identity.oauth_password_grant,
     }
 }
 

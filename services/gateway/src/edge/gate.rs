@@ -12,6 +12,7 @@ use ferrocart_http_kit::Problem;
 use uuid::Uuid;
 
 use super::address::{Network, client_address, limit_key};
+use super::compression::{packed, takes_gzip};
 use super::deprecation::Deprecation;
 use super::flash::FlashSales;
 use super::identity::InternalTokens;
@@ -19,7 +20,7 @@ use super::table::{Class, Own, Rule, Target, Verb, Who};
 use super::upstream::Upstreams;
 use crate::app::{AccessClaims, AccessTokens};
 use crate::domain::Scope;
-use crate::limits::{Bucket, Limit, LimitSettings, Limiter, Verdict};
+use crate::limits::{Bucket, Limit, LimitSettings, Limiter, Tier, Verdict};
 
 /// What the check of a request needs.
 pub(crate) struct Edge {
@@ -38,6 +39,8 @@ pub(crate) struct EdgeSettings {
     pub(crate) limits: LimitSettings,
     pub(crate) body_bytes_max: usize,
     pub(crate) import_bytes_max: u64,
+    /// Whether OAuth's `password` is a grant here.
+    pub(crate) gives_password_grant: bool,
 }
 
 impl EdgeSettings {
@@ -77,8 +80,9 @@ pub(crate) async fn gate(
     let origin = allowed_origin(&edge.settings, request.headers());
     let is_secure = request.app_config().secure();
     let deprecation = edge.settings.deprecation(&rules, request.method());
+    let takes_gzip = takes_gzip(request.headers());
     let checked = edge.check(&rules, &mut request).await;
-    let mut response = match checked.outcome {
+    let response = match checked.outcome {
         Ok(Passage::Handler(admitted)) => {
             request.extensions_mut().insert(admitted);
             next.call(request).await?.map_into_boxed_body()
@@ -87,6 +91,7 @@ pub(crate) async fn gate(
         Err(Refusal::Problem(problem)) => request.into_response(problem.error_response()),
         Err(Refusal::WrongMethod) => request.into_response(wrong_method(&rules)),
     };
+    let mut response = packed(response, takes_gzip);
     let headers = response.headers_mut();
     limit_fields(headers, checked.verdict.as_ref());
     security_fields(headers);
@@ -264,22 +269,56 @@ impl Edge {
             }
         }
         if let Some(rule) = rule {
-            let whom = match claims {
-                Some(claims) if rule.class != Class::Auth => claims.sub.to_string(),
-                _ => address,
-            };
-            // A call that has a limit of its own does not count with its class.
-            let method = rule.verb.method();
-            buckets.push(if let Some(limit) = limits.of_route(method.as_str(), rule.path) {
-                let key = format!("{{limits}}:route:{method} {}:{whom}", rule.path);
-                bucket("route", key, limit)
-            } else {
-                let name = class_name(rule.class);
-                let key = format!("{{limits}}:{name}:{whom}");
-                bucket(name, key, class_limit(limits, rule.class))
-            });
+            self.add_route_buckets(rule, claims, &address, &mut buckets);
         }
         buckets
+    }
+
+    fn add_route_buckets(
+        &self,
+        rule: &Rule,
+        claims: Option<&AccessClaims>,
+        address: &str,
+        buckets: &mut Vec<Bucket>,
+    ) {
+        let limits = &self.settings.limits;
+        let caller = match claims {
+            Some(claims) if rule.class != Class::Auth => claims.sub.to_string(),
+            _ => address.to_owned(),
+        };
+        let method = rule.verb.method();
+        let mut is_of_its_class = true;
+        for (tier, limit) in limits.of_route(method.as_str(), rule.path) {
+            let whom = match tier {
+                Tier::Caller => {
+                    is_of_its_class = false;
+                    caller.clone()
+                }
+                Tier::All => String::new(),
+                Tier::Address => address.to_owned(),
+                Tier::User => match claims {
+                    Some(claims) => claims.sub.to_string(),
+                    None => continue,
+                },
+                Tier::Key => match claims.and_then(|claims| claims.client_id) {
+                    Some(key_id) => key_id.to_string(),
+                    None => continue,
+                },
+            };
+            buckets.push(Bucket {
+                name: tier.name(),
+                key: format!("{{limits}}:{}:{method} {}:{whom}", tier.name(), rule.path),
+                rate: limit.into(),
+            });
+        }
+        if is_of_its_class {
+            let name = class_name(rule.class);
+            buckets.push(Bucket {
+                name,
+                key: format!("{{limits}}:{name}:{caller}"),
+                rate: class_limit(limits, rule.class).into(),
+            });
+        }
     }
 
     fn flash_sale_bucket(&self, claims: &AccessClaims, sku: Uuid) -> Bucket {

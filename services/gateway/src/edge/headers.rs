@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderValue};
 
 /// What a client may say to a service. Everything else stays here: hop-by-hop fields, cookies, and
 /// whatever a client makes up to look like one of us.
@@ -43,13 +43,28 @@ const NOT_TO_CLIENT: [&str; 14] = [
 pub(crate) fn to_service(from: &HeaderMap) -> reqwest::header::HeaderMap {
     let mut to = reqwest::header::HeaderMap::with_capacity(TO_SERVICE.len() + 4);
     for name in TO_SERVICE {
+        let is_tags = matches!(name, "if-match" | "if-none-match");
         for value in from.get_all(name) {
-            if let Ok(value) = reqwest::header::HeaderValue::from_bytes(value.as_bytes()) {
+            if is_tags && let Some(value) = strong_tags(value) {
+                to.append(name, value);
+            } else if let Ok(value) = reqwest::header::HeaderValue::from_bytes(value.as_bytes()) {
                 to.append(name, value);
             }
         }
     }
     to
+}
+
+/// The tag of an answer that was packed here is weak, and names the version that the service has named; to the service it
+/// is the same again.
+fn strong_tags(value: &HeaderValue) -> Option<reqwest::header::HeaderValue> {
+    let tags = value.to_str().ok().filter(|tags| tags.contains("W/"))?;
+    let tags: Vec<&str> = tags
+        .split(',')
+        .map(str::trim)
+        .map(|tag| tag.strip_prefix("W/").unwrap_or(tag))
+        .collect();
+    reqwest::header::HeaderValue::from_str(&tags.join(", ")).ok()
 }
 
 /// The fields that go to the client.
@@ -69,9 +84,17 @@ pub(crate) fn to_client(from: &reqwest::header::HeaderMap) -> Vec<(String, Vec<u
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderName;
 
     use super::*;
+
+    #[test]
+    fn the_tag_of_a_packed_answer_is_the_services_own_again() {
+        let mut from = HeaderMap::new();
+        let tags = HeaderValue::from_static("W/\"7\", \"aW/\"");
+        from.insert(HeaderName::from_static("if-match"), tags);
+        assert_eq!(to_service(&from)["if-match"], "\"7\", \"aW/\"");
+    }
 
     #[test]
     fn only_known_fields_reach_a_service() {

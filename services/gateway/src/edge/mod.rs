@@ -3,6 +3,7 @@
 
 mod address;
 mod balance;
+mod compression;
 mod deprecation;
 mod flash;
 mod forward;

@@ -50,17 +50,59 @@ impl From<Limit> for Rate {
     }
 }
 
-/// The limit of one call, such as `GET /v1/search 50/100`.
+/// Whom one bucket of a call is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// Each user, or each address where nobody is logged in; takes the place of the call's class.
+    Caller,
+    /// All together.
+    All,
+    /// Each address, whoever is logged in.
+    Address,
+    /// Each user; nobody is counted who is not logged in.
+    User,
+    /// Each API key; nobody is counted who has none.
+    Key,
+}
+
+impl Tier {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "all" => Self::All,
+            "address" => Self::Address,
+            "user" => Self::User,
+            "key" => Self::Key,
+            _ => return None,
+        })
+    }
+
+    /// In keys, and in the RateLimit fields.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Caller => "route",
+            Self::All => "route-all",
+            Self::Address => "route-address",
+            Self::User => "route-user",
+            Self::Key => "route-key",
+        }
+    }
+}
+
+/// The limit of one call, such as `GET /v1/search 50/100` or `GET /v1/search 2000/4000 by all`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RouteLimit {
     method: String,
     path: String,
     limit: Limit,
+    tier: Tier,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not of the form `GET /v1/search 50/100`: method, path, tokens a second and burst")]
+#[error(
+    "`{0}` is not of the form `GET /v1/search 50/100`: method, path, tokens a second and burst, and `by all`, \
+     `by address`, `by user` or `by key` if it is not in place of the call's class"
+)]
 pub struct InvalidRouteLimit(String);
 
 impl TryFrom<String> for RouteLimit {
@@ -75,10 +117,16 @@ impl TryFrom<String> for RouteLimit {
                 per_second: per_second.parse().ok()?,
                 burst: burst.parse().ok()?,
             };
+            let tier = match words.next() {
+                None => Tier::Caller,
+                Some("by") => Tier::named(words.next()?)?,
+                Some(_) => return None,
+            };
             (words.next().is_none() && limit.is_sane()).then(|| Self {
                 method: method.to_uppercase(),
                 path: path.to_owned(),
                 limit,
+                tier,
             })
         };
         parse().ok_or_else(|| InvalidRouteLimit(text.clone()))
@@ -129,13 +177,12 @@ impl LimitSettings {
         Ok(())
     }
 
-    /// The limit that one call has of its own.
-    pub(crate) fn of_route(&self, method: &str, path: &str) -> Option<Limit> {
-        let route = self
-            .routes
+    /// The limits that one call has of its own.
+    pub(crate) fn of_route(&self, method: &str, path: &str) -> impl Iterator<Item = (Tier, Limit)> {
+        self.routes
             .iter()
-            .find(|route| route.path == path && route.method == method)?;
-        Some(route.limit)
+            .filter(move |route| route.path == path && route.method == method)
+            .map(|route| (route.tier, route.limit))
     }
 
     /// Methods and paths that have limits of their own.
@@ -227,6 +274,9 @@ mod tests {
             ("GET", "/v1/search")
         );
         assert_eq!((route.limit.per_second, route.limit.burst), (50, 100));
+        assert_eq!(route.tier, Tier::Caller);
+        assert_eq!(parse("GET /v1/search 50/100 by all").unwrap().tier, Tier::All);
+        assert_eq!(parse("GET /v1/search 50/100 by key").unwrap().tier, Tier::Key);
         for bad in [
             "",
             "GET /x",
@@ -235,6 +285,9 @@ mod tests {
             "GET /x 1/0",
             "GET /x 1/1 1",
             "GET /x a/b",
+            "GET /x 1/1 by",
+            "GET /x 1/1 by moon",
+            "GET /x 1/1 by all all",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

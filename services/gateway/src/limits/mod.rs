@@ -6,7 +6,7 @@ mod shared;
 
 use ferrocart_redis_kit::{Breaker, Redis};
 
-pub(crate) use bucket::{Bucket, Rate, Verdict};
+pub(crate) use bucket::{Bucket, Rate, Tier, Verdict};
 pub use bucket::{Limit, LimitSettings, RouteLimit};
 
 use local::LocalBuckets;

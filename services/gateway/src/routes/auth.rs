@@ -59,7 +59,7 @@ fn answer(tokens: IssuedTokens) -> HttpResponse {
 /// Log in
 ///
 /// People send JSON. OAuth 2.0 clients send a form: `client_credentials` for an API key (the answer has no refresh
-/// token), or `refresh_token`; their errors have RFC 6749's `error` as well. Too many wrong passwords for an account are 429.
+/// token), `refresh_token`, or `password` where the shop has turned that on; their errors have RFC 6749's `error` as well. Too many wrong passwords for an account are 429.
 #[utoipa::path(post, path = "/v1/auth/token", tag = "auth", request_body(content((LogIn = "application/json"), (TokenForm = "application/x-www-form-urlencoded"))), security(()), responses(
     (status = 400, description = "VALIDATION_ERROR, OAUTH_ERROR", body = ProblemBody, content_type = "application/problem+json"),
     (status = 200, description = "a new login", body = TokenAnswer),

@@ -6,19 +6,22 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ferrocart_http_kit::Problem;
+use ferrocart_types::Email;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 use utoipa::ToSchema;
 
-use crate::app::{ApiKeys, IssuedTokens, MachineToken, Sessions};
+use crate::app::{ApiKeys, IssuedTokens, MachineToken, Origin, Sessions};
 use crate::domain::Scope;
 use crate::edge::{Edge, read_small};
 use crate::error::ServiceError;
 
 /// A form is a few hundred bytes.
 const FORM_BYTES_MAX: usize = 8 * 1024;
+/// No password is longer.
+const PASSWORD_CHARS_MAX: usize = 128;
 
-/// The grants that are given: `client_credentials` and `refresh_token`.
+/// The grants that are given: `client_credentials`, `refresh_token`, and `password` where the shop has turned it on.
 #[derive(Default, Deserialize, ToSchema)]
 pub(crate) struct TokenForm {
     #[schema(example = "client_credentials")]
@@ -28,6 +31,10 @@ pub(crate) struct TokenForm {
     #[schema(format = "password")]
     client_secret: Option<String>,
     refresh_token: Option<String>,
+    /// Of a customer: the e-mail address, for the grant `password`.
+    username: Option<String>,
+    #[schema(format = "password")]
+    password: Option<String>,
     /// `read` or `write`; what the key allows when there is none here.
     scope: Option<String>,
 }
@@ -107,22 +114,13 @@ pub(crate) async fn token(
             };
             keys.sign_in(&id, &secret, scope).await?.into()
         }
-        "refresh_token" => {
-            let token = form
-                .refresh_token
-                .ok_or_else(|| refused("invalid_request", "refresh_token is missing"))?;
-            let sessions = sessions.into_inner();
-            let work = async move { sessions.refresh(&token).await };
-            let refreshed = ferrocart_http_kit::detached("refresh", work).await;
-            match refreshed {
-                Err(ServiceError::InvalidRefreshToken) => {
-                    return Err(refused("invalid_grant", "the refresh token is not valid").into());
-                }
-                other => other?.into(),
-            }
+        "refresh_token" => refresh(sessions, &form).await?.into(),
+        "password" if edge.settings.gives_password_grant => {
+            let address = edge.address(request.peer_addr(), request.headers());
+            log_in(&sessions, &form, address).await?.into()
         }
         "" => return Err(refused("invalid_request", "grant_type is missing").into()),
-        // The password grant among them: nobody but the shop itself shall see a customer's password.
+        // The password grant among them, unless it is wanted: nobody but the shop itself shall see a customer's password.
         _ => {
             return Err(refused(
                 "unsupported_grant_type",
@@ -137,6 +135,48 @@ pub(crate) async fn token(
         .json(tokens))
 }
 
+async fn refresh(sessions: web::Data<Sessions>, form: &TokenForm) -> Result<IssuedTokens, ServiceError> {
+    let token = form
+        .refresh_token
+        .clone()
+        .ok_or_else(|| refused("invalid_request", "refresh_token is missing"))?;
+    let sessions = sessions.into_inner();
+    let work = async move { sessions.refresh(&token).await };
+    match ferrocart_http_kit::detached("refresh", work).await {
+        Err(ServiceError::InvalidRefreshToken) => {
+            Err(refused("invalid_grant", "the refresh token is not valid").into())
+        }
+        other => other,
+    }
+}
+
+/// RFC 6749, section 4.3, with the same bounds on guesses as the shop's own page has.
+async fn log_in(
+    sessions: &Sessions,
+    form: &TokenForm,
+    address: String,
+) -> Result<IssuedTokens, ServiceError> {
+    let (Some(username), Some(password)) = (&form.username, &form.password) else {
+        return Err(refused("invalid_request", "username and password are needed").into());
+    };
+    if password.chars().count() > PASSWORD_CHARS_MAX {
+        return Err(refused("invalid_grant", "the username or the password is wrong").into());
+    }
+    let from = Origin {
+        address,
+        refresh_token: None,
+    };
+    match sessions
+        .log_in(Email::parse(username).ok(), password, &from)
+        .await
+    {
+        Err(ServiceError::InvalidCredentials) => {
+            Err(refused("invalid_grant", "the username or the password is wrong").into())
+        }
+        other => other,
+    }
+}
+
 /// Unknown members are ignored, as RFC 6749 demands, and one that comes twice is refused.
 fn parse(body: &[u8]) -> Result<TokenForm, Problem> {
     let mut form = TokenForm::default();
@@ -149,6 +189,8 @@ fn parse(body: &[u8]) -> Result<TokenForm, Problem> {
             "client_id" => &mut form.client_id,
             "client_secret" => &mut form.client_secret,
             "refresh_token" => &mut form.refresh_token,
+            "username" => &mut form.username,
+            "password" => &mut form.password,
             "scope" => &mut form.scope,
             "grant_type" => return Err(refused("invalid_request", "grant_type comes twice")),
             _ => continue,

@@ -291,6 +291,34 @@ async fn the_oauth_grants_are_those_for_third_parties() {
 }
 
 #[tokio::test]
+async fn a_shop_may_take_passwords_by_form_as_well() {
+    let world = World::with(|settings| settings.identity.oauth_password_grant = true).await;
+    let (user_id, email) = world.register().await;
+    let by = |username, password| {
+        [
+            ("grant_type", "password"),
+            ("username", username),
+            ("password", password),
+        ]
+    };
+    let (status, tokens) = form(&world, &by(&email, PASSWORD), None).await;
+    assert_eq!(status, 200, "{tokens}");
+    assert!(!refresh(&tokens).is_empty());
+    let path = format!("/v1/users/{user_id}");
+    world.api.with_token(access(&tokens)).get(&path).await.expect(200);
+    let long = "x".repeat(1_000);
+    for (fields, error) in [
+        (&by(&email, "wrong-Passw0rd")[..], "invalid_grant"),
+        (&by(&email, &long), "invalid_grant"),
+        (&by("nobody", PASSWORD), "invalid_grant"),
+        (&by(&email, PASSWORD)[..2], "invalid_request"),
+    ] {
+        let (status, answer) = form(&world, fields, None).await;
+        assert_eq!((status, &answer["error"]), (400, &json!(error)), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn logging_out_everywhere_ends_every_login_and_no_one_elses() {
     let world = World::new().await;
     let (user_id, email) = world.register().await;

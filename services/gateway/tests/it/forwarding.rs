@@ -1,6 +1,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use flate2::read::GzDecoder;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,6 +49,42 @@ async fn a_request_arrives_as_it_was_with_the_caller_named_and_the_answer_comes_
     assert_eq!(answer.headers["location"], "/v1/somewhere");
     assert_eq!(answer.headers["x-request-id"], "abc-123");
     assert!(answer.headers.get("keep-alive").is_none());
+}
+
+#[tokio::test]
+async fn an_answer_is_packed_for_those_who_take_it_and_its_tag_is_good_all_the_same() {
+    let world = World::new().await;
+    let (_, token) = world.user(&["customer"]).await;
+    let url = format!("http://127.0.0.1:{}/v1/cart/items", world.port);
+    let text = "x".repeat(4_000);
+    let ask = async |encoding: &'static str, tag: &str| {
+        let request = reqwest::Client::new().post(&url).bearer_auth(&token);
+        let request = request
+            .header("accept-encoding", encoding)
+            .header("if-match", tag);
+        let answer = request.json(&json!({ "note": text })).send().await.unwrap();
+        assert_eq!(answer.headers()["vary"], "accept-encoding");
+        let header = |name| {
+            answer
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        (
+            header("content-encoding"),
+            header("etag").unwrap(),
+            answer.bytes().await.unwrap(),
+        )
+    };
+    let (encoding, weak, packed) = ask("gzip, br", "\"7\"").await;
+    assert_eq!((encoding.as_deref(), &*weak), (Some("gzip"), "W/\"7\""));
+    assert!(packed.len() < 2_000, "{} bytes", packed.len());
+    let seen: Value = serde_json::from_reader(GzDecoder::new(&*packed)).unwrap();
+    assert!(seen["body"].as_str().unwrap().contains(&text));
+    let (encoding, strong, plain) = ask("identity", &weak).await;
+    assert_eq!((encoding, &*strong), (None, "\"7\""));
+    let seen: Value = serde_json::from_slice(&plain).unwrap();
+    assert_eq!(seen["headers"]["if-match"], "\"7\"");
 }
 
 #[tokio::test]

@@ -225,6 +225,45 @@ async fn a_call_with_a_limit_of_its_own_does_not_count_with_its_class() {
 }
 
 #[tokio::test]
+async fn a_call_may_be_limited_for_all_and_for_each_address_user_and_key() {
+    let limit = |text: &str| text.to_owned().try_into().unwrap();
+    let world = World::with(|settings| {
+        settings.limits.routes = vec![
+            limit("GET /v1/search 1/4 by all"),
+            limit("GET /v1/orders 1/2 by user"),
+            limit("GET /v1/categories 1/2 by address"),
+            limit("GET /v1/notifications 1/1 by key"),
+        ];
+    })
+    .await;
+    let (ada, bob) = (world.customer().await, world.customer().await);
+    let passed = async |path: &str| {
+        let both = [&ada, &bob].map(|api| join_all((0..4).map(|_| api.get(path))));
+        join_all(both)
+            .await
+            .iter()
+            .map(|answers| statuses(answers).0)
+            .sum::<usize>()
+    };
+    // One more token may flow in meanwhile.
+    for (path, expected) in [
+        ("/v1/search", 4..=5),
+        ("/v1/orders", 4..=6),
+        ("/v1/categories", 2..=3),
+        ("/v1/notifications", 8..=8),
+    ] {
+        let passed = passed(path).await;
+        assert!(expected.contains(&passed), "{path}: {passed} of 8 passed");
+    }
+    let answer = ada.get("/v1/search").await;
+    let policies = answer.headers["ratelimit-policy"].to_str().unwrap();
+    assert!(
+        policies.contains("\"route-all\";q=4;w=4") && policies.contains("\"read\""),
+        "{policies}"
+    );
+}
+
+#[tokio::test]
 async fn a_limit_for_a_call_that_does_not_exist_is_no_setting() {
     let mut settings: Settings = ferrocart_config::load_from(
         <ferrocart_gateway::Gateway as ferrocart_http_kit::ServiceMain>::DEFAULTS,
