@@ -16,7 +16,7 @@ use crate::batcher::failure::{Failure, classify};
 use crate::batcher::moves::Moves;
 use crate::batcher::reserve::Reserves;
 use crate::batcher::{BatchError, Move, Moved, Reserve, Tools};
-use crate::cache::StockCache;
+use crate::cache::{Recent, StockCache};
 use crate::domain::{Counters, Refused, Shortage, Verdict};
 use crate::store::{self, Changes};
 
@@ -71,8 +71,11 @@ pub(super) trait BatchKind {
     }
 
     /// Decides from what this process remembers, if that is enough to do all that is asked.
-    fn guess(tools: &Tools, cache: &StockCache, requests: &[&Self::Request])
-    -> Option<Decided<Self::Answer>>;
+    fn guess(
+        tools: &Tools,
+        memory: (&StockCache, &Recent),
+        requests: &[&Self::Request],
+    ) -> Option<Decided<Self::Answer>>;
 
     /// Decides from rows that it locks.
     fn decide(
@@ -87,6 +90,7 @@ pub(super) struct Lane {
     connection: LaneConnection,
     tools: Tools,
     cache: Arc<StockCache>,
+    recent: Arc<Recent>,
     gate: Gate,
     /// How many batches are still to take the exact path.
     exact_left: u32,
@@ -97,7 +101,7 @@ impl Lane {
         batch_max: usize,
         options: &PgConnectOptions,
         tools: Tools,
-        cache: Arc<StockCache>,
+        (cache, recent): (Arc<StockCache>, Arc<Recent>),
         gate: Gate,
     ) -> Self {
         Self {
@@ -105,6 +109,7 @@ impl Lane {
             connection: LaneConnection::new(options),
             tools,
             cache,
+            recent,
             gate,
             exact_left: 0,
         }
@@ -286,7 +291,7 @@ impl Lane {
         let requests: Vec<&K::Request> = batch.iter().map(|ticket| &ticket.request).collect();
         let started = Instant::now();
         let guessed = if first && self.exact_left == 0 {
-            K::guess(&self.tools, &self.cache, &requests)
+            K::guess(&self.tools, (&self.cache, &self.recent), &requests)
         } else {
             None
         };
@@ -313,6 +318,10 @@ impl Lane {
         // In this order: a hint that says sold out must know who was granted.
         self.cache
             .granted(decided.changes.granted.iter().map(|granted| granted.order_id));
+        self.recent.granted(&decided.changes.granted);
+        let moved = decided.changes.moved.iter().map(|moved| moved.order_id);
+        let extended = decided.changes.extended.iter().map(|(order, _)| *order);
+        self.recent.forget(moved.chain(extended));
         self.cache.learn(decided.stock.iter().copied());
         self.gate.committed(&decided.changes.stock);
         self.tools.waiters.committed(&decided.changes.stock);

@@ -3,7 +3,8 @@
 //! Every lane is one task with a connection of its own. A request goes to the lane of its lowest SKU, so
 //! that the buyers of one SKU meet in one batch instead of queueing for its row; any lane may lock any
 //! rows, always in the order of their ids, so a request over many SKUs needs no other treatment.
-//! Confirmations, releases and deductions go to the lane of their reservation.
+//! Confirmations, releases and deductions go to the lane where their reservation was granted, as long as that is
+//! remembered, and else to that of their order.
 
 mod connection;
 mod failure;
@@ -26,7 +27,7 @@ use uuid::Uuid;
 
 use crate::admission::{Admission, Gate};
 use crate::app::Waiters;
-use crate::cache::{ReservationCache, StockCache};
+use crate::cache::{Recent, ReservationCache, StockCache};
 use crate::config::BatcherSettings;
 use crate::domain::{Ask, Reservation, Shortage};
 use crate::store;
@@ -70,6 +71,7 @@ pub struct Batcher {
     lanes: Arc<[mpsc::Sender<Job>]>,
     answer_timeout: Duration,
     cache: Arc<StockCache>,
+    recent: Arc<Recent>,
     reservations: ReservationCache,
     clock: SharedClock,
 }
@@ -84,6 +86,7 @@ impl Batcher {
         cancel: &CancellationToken,
     ) -> Self {
         let cache = tools.admission.stock();
+        let recent = Arc::new(Recent::default());
         let process = tools.ids.next();
         let lanes = (0..settings.lanes).map(|lane| {
             let (sender, receiver) = mpsc::channel(settings.lane_queue_max);
@@ -92,7 +95,7 @@ impl Batcher {
                 settings.batch_max,
                 options,
                 tools.clone(),
-                Arc::clone(&cache),
+                (Arc::clone(&cache), Arc::clone(&recent)),
                 gate,
             );
             background.spawn("lane", lane.run(receiver, cancel.clone()));
@@ -102,6 +105,7 @@ impl Batcher {
             lanes: lanes.collect(),
             answer_timeout: Duration::from_millis(settings.answer_timeout_ms),
             cache,
+            recent,
             reservations: tools.reservations.clone(),
             clock: Arc::clone(&tools.clock),
         }
@@ -125,7 +129,8 @@ impl Batcher {
 
     /// Confirms, releases or deducts a reservation.
     pub async fn command(&self, request: Move) -> Result<Moved, BatchError> {
-        let key = request.order_id.as_uuid();
+        let order = request.order_id.as_uuid();
+        let key = self.recent.lowest_sku(request.order_id).map_or(order, Uuid::from);
         let (answer, waiter) = oneshot::channel();
         let moved = self
             .submit(key, Job::Move(Ticket { request, answer }), waiter)

@@ -8,8 +8,8 @@ use sqlx::PgConnection;
 use crate::app::{Actor, Book};
 use crate::batcher::Tools;
 use crate::batcher::lane::{BatchKind, Decided, TicketOf};
-use crate::cache::StockCache;
-use crate::domain::{Command, Effect, Refusal, Reservation};
+use crate::cache::{Recent, StockCache};
+use crate::domain::{Command, Counters, Effect, OutOfBounds, Refusal, Reservation};
 use crate::store::{self, MovedRow, StockRow};
 
 /// A command to a reservation, and who gives it.
@@ -55,9 +55,31 @@ impl BatchKind for Moves {
         metrics::counter!("inventory_moves_total", "outcome" => outcome).increment(1);
     }
 
-    /// What state a reservation is in only its row tells.
-    fn guess(_: &Tools, _: &StockCache, _: &[&Move]) -> Option<Decided<Moved>> {
-        None
+    /// Good only for confirmations of what was granted here a short while ago, each of them once: that a
+    /// reservation is still reserved is checked with the write, and everything else by the SKUs' versions.
+    fn guess(
+        tools: &Tools,
+        (cache, recent): (&StockCache, &Recent),
+        requests: &[&Move],
+    ) -> Option<Decided<Moved>> {
+        if requests.iter().any(|request| request.command != Command::Confirm) {
+            return None;
+        }
+        let known = recent.all(requests.iter().map(|request| request.order_id))?;
+        let skus = known.values().flat_map(|reservation| reservation.lines.iter());
+        let stock = cache.all(skus.map(|line| line.sku))?;
+        if known.len() < requests.len() || stock.values().any(|counters| counters.sale.is_some()) {
+            return None;
+        }
+        let outcomes = carry_out(&known, requests, tools.clock.now());
+        let confirmed = outcomes
+            .effects
+            .iter()
+            .all(|(_, effect, _)| *effect == Effect::Confirmed);
+        if !confirmed || outcomes.effects.len() < requests.len() {
+            return None;
+        }
+        write_down(tools, &known, &stock, outcomes).ok()
     }
 
     async fn decide(
@@ -92,14 +114,10 @@ async fn decide_locked(
     locked: &HashMap<OrderId, Reservation>,
     requests: &[&Move],
 ) -> Result<Decided<Moved>, StoreError> {
-    let now = tools.clock.now();
-    let Outcomes {
-        current,
-        effects,
-        answers,
-    } = carry_out(locked, requests, now);
+    let outcomes = carry_out(locked, requests, tools.clock.now());
     // Reservations first, then stock: the same order everywhere.
-    let skus: BTreeSet<SkuId> = effects
+    let skus: BTreeSet<SkuId> = outcomes
+        .effects
         .iter()
         .filter_map(|(order, _, _)| locked.get(order))
         .flat_map(|reservation| reservation.lines.iter().map(|line| line.sku))
@@ -109,20 +127,34 @@ async fn decide_locked(
     } else {
         store::lock_stock(conn, &skus.into_iter().collect::<Vec<_>>()).await?
     };
-    let mut book = Book::open(&tools.ids, now, tools.stock_low_threshold, &stock);
+    write_down(tools, locked, &stock, outcomes).map_err(|error| StoreError::Corrupt {
+        table: "stock",
+        column: "reserved",
+        row: error.sku.to_string(),
+        reason: error.to_string(),
+    })
+}
+
+/// What follows for rows, ledger and events.
+fn write_down(
+    tools: &Tools,
+    before: &HashMap<OrderId, Reservation>,
+    stock: &HashMap<SkuId, Counters>,
+    outcomes: Outcomes<'_>,
+) -> Result<Decided<Moved>, OutOfBounds> {
+    let Outcomes {
+        current,
+        effects,
+        answers,
+    } = outcomes;
+    let mut book = Book::open(&tools.ids, tools.clock.now(), tools.stock_low_threshold, stock);
     for (order, effect, actor) in effects {
-        if let Some(reservation) = locked.get(&order) {
-            book.effect(reservation, effect, actor)
-                .map_err(|error| StoreError::Corrupt {
-                    table: "stock",
-                    column: "reserved",
-                    row: error.sku.to_string(),
-                    reason: error.to_string(),
-                })?;
+        if let Some(reservation) = before.get(&order) {
+            book.effect(reservation, effect, actor)?;
         }
     }
     for (order, after) in current {
-        let Some(before) = locked.get(&order) else {
+        let Some(before) = before.get(&order) else {
             book.buried(after);
             continue;
         };

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use crate::app::{Actor, Book};
 use crate::batcher::Tools;
 use crate::batcher::lane::{BatchKind, Decided, TicketOf};
-use crate::cache::StockCache;
+use crate::cache::{Recent, StockCache};
 use crate::domain::{
     Ask, Counters, OutOfBounds, Refused, Reservation, SaleId, SaleRules, SaleTerms, Shortage, Verdict, grant,
 };
@@ -78,7 +78,11 @@ impl BatchKind for Reserves {
 
     /// Good only if everything is granted. Orders that were here before are found out by the primary key,
     /// and everything else by the SKUs' versions; both send the batch to the exact path.
-    fn guess(tools: &Tools, cache: &StockCache, requests: &[&Reserve]) -> Option<Decided<Verdict>> {
+    fn guess(
+        tools: &Tools,
+        (cache, _): (&StockCache, &Recent),
+        requests: &[&Reserve],
+    ) -> Option<Decided<Verdict>> {
         let stock = cache.all(skus(requests).into_iter())?;
         if stock.values().any(|counters| counters.sale.is_some()) {
             // What a buyer has in a sale is not remembered.

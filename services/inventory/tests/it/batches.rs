@@ -1,6 +1,6 @@
 use ferrocart_inventory::BatcherSettings;
-use ferrocart_inventory::batcher::{BatchError, Move, Moved};
-use ferrocart_inventory::domain::{Command, Counters, Verdict};
+use ferrocart_inventory::batcher::{BatchError, Batcher, Move, Moved};
+use ferrocart_inventory::domain::{Command, Counters, Refusal, ReleaseReason, State, Verdict};
 use ferrocart_inventory::store::{self, Changes, StockRow};
 use ferrocart_test_kit::eventually;
 use ferrocart_types::{Clock, OrderId, SkuId};
@@ -106,14 +106,9 @@ async fn one_corrupt_reservation_does_not_fail_its_neighbours() {
     .execute(&shop.pool)
     .await
     .unwrap();
-    let commands = orders.iter().map(|order| {
-        own.batcher.command(Move {
-            order_id: OrderId(*order),
-            command: Command::Confirm,
-            actor: test_actor(),
-        })
-    });
-    let answers = futures::future::join_all(commands).await;
+    // By another replica, which has granted none of them and reads their rows.
+    let other = shop.batcher(&one_lane());
+    let answers = confirm_all(&other.batcher, &orders).await;
     for (number, answer) in answers.into_iter().enumerate() {
         if number == 7 {
             assert_eq!(answer, Err(BatchError::Failed));
@@ -121,6 +116,52 @@ async fn one_corrupt_reservation_does_not_fail_its_neighbours() {
             assert!(matches!(answer, Ok(Moved::Done(_))), "{number}: {answer:?}");
         }
     }
+}
+
+async fn confirm_all(batcher: &Batcher, orders: &[Uuid]) -> Vec<Result<Moved, BatchError>> {
+    let commands = orders.iter().map(|order| {
+        batcher.command(Move {
+            order_id: OrderId(*order),
+            command: Command::Confirm,
+            actor: test_actor(),
+        })
+    });
+    futures::future::join_all(commands).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_that_is_guessed_is_checked_by_the_rows() {
+    let shop = Shop::open().await;
+    let sku = shop.sku(1_000).await;
+    let (own, other) = (shop.batcher(&one_lane()), shop.batcher(&one_lane()));
+    let orders: Vec<Uuid> = (0..10).map(|_| fresh()).collect();
+    for order in &orders {
+        own.batcher.reserve(shop.ask(*order, &[(sku, 1)])).await.unwrap();
+    }
+    // Behind the back of the one that granted them.
+    let release = Move {
+        order_id: OrderId(orders[3]),
+        command: Command::Release(ReleaseReason::Cancelled),
+        actor: test_actor(),
+    };
+    other.batcher.command(release).await.unwrap();
+    let released = Refusal::AlreadyReleased(ReleaseReason::Cancelled);
+    for _ in 0..2 {
+        let answers = confirm_all(&own.batcher, &orders).await;
+        for (number, answer) in answers.into_iter().enumerate() {
+            match answer.unwrap() {
+                Moved::Done(reservation) if number != 3 => assert_eq!(reservation.state, State::Confirmed),
+                answer => assert_eq!((number, answer), (3, Moved::Refused(released))),
+            }
+        }
+    }
+    let confirmed: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM stock_ledger WHERE sku_id = $1 AND kind = 'CONFIRMED'")
+            .bind(sku)
+            .fetch_one(&shop.pool)
+            .await
+            .unwrap();
+    assert_eq!(confirmed, 9, "each once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

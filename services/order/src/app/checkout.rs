@@ -184,14 +184,9 @@ impl App {
     /// One order and one answer per key, however often it is sent.
     pub(crate) async fn checkout(&self, request: CheckoutRequest) -> Result<CheckoutAnswer, ServiceError> {
         let deadline = self.deadline();
-        // Asked before the cart is: a cart that became an order is gone.
-        if self.is_known(&request.key).await? {
-            let claim = self.claim_again(&request).await?;
-            return self.follow(&request, claim, deadline).await;
-        }
         let goods = match self.goods(&request).await {
             Ok(goods) => goods,
-            // The same request may have become the order in between.
+            // The same request may have become an order before, and its cart or its hold be gone with it.
             Err(_) if self.is_known(&request.key).await? => {
                 let claim = self.claim_again(&request).await?;
                 return self.follow(&request, claim, deadline).await;
@@ -239,7 +234,7 @@ impl App {
         match request.source {
             Source::Cart(cart) => Ok(Goods {
                 order_id: OrderId(self.inner.ids.next()),
-                lines: self.priced_lines(request.customer_id, cart).await?,
+                lines: self.priced_lines(request, cart).await?,
             }),
             Source::Hold(hold) => self.held_goods(request.customer_id, hold).await,
         }
@@ -274,8 +269,8 @@ impl App {
     }
 
     /// The cart's lines at the catalog's prices, if they are the prices that the buyer was shown.
-    async fn priced_lines(&self, customer: UserId, id: CartId) -> Result<Vec<Line>, ServiceError> {
-        let cart = self.active_cart(customer, id).await?;
+    async fn priced_lines(&self, request: &CheckoutRequest, id: CartId) -> Result<Vec<Line>, ServiceError> {
+        let cart = self.active_cart(request, id).await?;
         if cart.items.is_empty() {
             return Err(ServiceError::CartEmpty);
         }
@@ -286,17 +281,21 @@ impl App {
 
     /// A checkout that is over gives its cart back, which the cart service learns from an event: a buyer
     /// who tries another card at once is not sent away, but waits for that.
-    async fn active_cart(&self, customer: UserId, id: CartId) -> Result<Cart, ServiceError> {
+    async fn active_cart(&self, request: &CheckoutRequest, id: CartId) -> Result<Cart, ServiceError> {
         let patience = Instant::now() + CART_PATIENCE;
+        let mut first = true;
         loop {
             let cart = self.inner.clients.cart.read(id).await?;
             let cart = cart.ok_or(ServiceError::CartEmpty)?;
             if cart.status == CartStatus::Active {
                 return Ok(cart);
             }
-            if Instant::now() >= patience || !self.is_over(customer, id).await? {
+            // A retry need not wait for the cart that its own order has taken.
+            let known = first && self.is_known(&request.key).await?;
+            if known || Instant::now() >= patience || !self.is_over(request.customer_id, id).await? {
                 return Err(ServiceError::CartCheckedOut);
             }
+            first = false;
             tokio::time::sleep(CART_PAUSE).await;
         }
     }

@@ -285,10 +285,7 @@ impl App {
             before: &before,
             after: &order,
         };
-        let versions = orders::update(conn, &[change]).await?;
-        if let Some(version) = versions.get(&order.id) {
-            order.version = *version;
-        }
+        order.version = orders::update(conn, change).await?;
         outbox::append(conn, &[status_event(&self.inner.publisher, &order)]).await?;
         Ok(order)
     }

@@ -1,13 +1,14 @@
-//! What is written down after a step. The records of many sagas share a transaction.
+//! What is written down after a step. The records of many sagas share a statement, as long as nobody has left
+//! anything at a saga that its driver does not know of; then its rows are read, and decide.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use ferrocart_kafka_kit::RelayHandle;
 use ferrocart_pg_kit::idempotency::{self, RequestKey, StoredResponse};
-use ferrocart_pg_kit::outbox::{self, Publisher};
+use ferrocart_pg_kit::outbox::{self, OutboxEvent, Publisher};
 use ferrocart_pg_kit::{Batch, BoxFuture, run_tx};
-use ferrocart_types::{OrderId, Timestamp};
+use ferrocart_types::Timestamp;
 use rand::Rng;
 use sqlx::{PgConnection, PgPool};
 use tracing::Span;
@@ -21,6 +22,7 @@ use crate::domain::{Order, Refund, Step};
 use crate::events::status_event;
 use crate::snapshots::Snapshots;
 use crate::store::sagas::{Held, LogLine, Progress, Saga, SagaState};
+use crate::store::steps::{self, StepWrite, Written};
 use crate::store::{orders, sagas};
 
 /// A wait up to this long is slept through by the driver; for a longer one the saga is given up, and the
@@ -48,6 +50,7 @@ impl Driver {
     ) -> Result<Recorded, SagaError> {
         let step = StepRecord {
             saga: saga.clone(),
+            tried: saga.step,
             order: order.clone(),
             report: report.clone(),
             now: self.inner.clock.now(),
@@ -75,13 +78,14 @@ impl Batch for Records {
 
     fn run<'a>(&'a self, steps: &'a [StepRecord]) -> BoxFuture<'a, Result<Vec<Self::Answer>, SagaError>> {
         Box::pin(async move {
-            let (answers, published) = run_tx(&self.pool, Self::NAME, |conn| {
-                let (desk, steps) = (self.desk(), steps.to_vec());
-                Box::pin(async move { desk.write(conn, steps).await })
-            })
-            .await?;
-            if published {
-                self.relay.poke();
+            let at_once = self.at_once(steps).await?;
+            let mut answers = Vec::with_capacity(steps.len());
+            for (step, recorded) in steps.iter().zip(at_once) {
+                // What was written at once stands: what is the matter with another one is told to that one alone.
+                answers.push(match recorded {
+                    Some(recorded) => Ok(recorded),
+                    None => self.by_rows(step).await,
+                });
             }
             for (step, answer) in steps.iter().zip(&answers) {
                 match answer {
@@ -102,24 +106,125 @@ impl Batch for Records {
 }
 
 impl Records {
-    fn desk(&self) -> Desk {
-        Desk {
-            settings: self.settings.clone(),
-            publisher: self.publisher.clone(),
+    /// Decided from what the drivers know, and written in one statement where that still holds. `None` for the
+    /// others, of which nothing is written.
+    async fn at_once(&self, steps: &[StepRecord]) -> Result<Vec<Option<Recorded>>, SagaError> {
+        let mut seen = HashSet::new();
+        let ready: Vec<Option<Ready>> = steps
+            .iter()
+            .map(|step| seen.insert(step.saga.id).then(|| self.ready(step)).flatten())
+            .collect();
+        let writes: Vec<StepWrite<'_>> = ready.iter().flatten().map(Ready::write).collect();
+        if writes.is_empty() {
+            return Ok(ready.into_iter().map(|_| None).collect());
         }
+        let mut conn = self.pool.acquire().await?;
+        let written = match steps::write(&mut conn, &writes).await {
+            Ok(written) => written,
+            Err(error) if error.is_unavailable() => return Err(error.into()),
+            Err(error) => {
+                tracing::debug!(%error, steps = writes.len(), "steps are recorded one by one");
+                Written::default()
+            }
+        };
+        drop(conn);
+        let stands = |ready: &Ready| written.sagas.contains(&ready.plan.saga.id);
+        let standing = || ready.iter().flatten().filter(|ready| stands(ready));
+        if standing().any(|ready| ready.event.is_some()) {
+            self.relay.poke();
+        }
+        tell_forgotten(
+            standing().filter(|ready| ready.answer.stored.is_some()).count(),
+            written.answers,
+        );
+        Ok(ready
+            .into_iter()
+            .map(|ready| ready.filter(stands).map(Ready::recorded))
+            .collect())
+    }
+
+    /// What is to be written if nobody has left anything at the saga. `None` for what rows must decide.
+    fn ready(&self, step: &StepRecord) -> Option<Ready> {
+        let held = Held {
+            cancel: None,
+            wakes: step.saga.wakes,
+        };
+        let mut plan = step.clone().plan(held, &self.settings).ok()?;
+        // Money that goes back is written with the rows that tell of what.
+        if plan.order.refunds.len() > plan.before.refunds.len() {
+            return None;
+        }
+        if plan.order != plan.before {
+            plan.order.version = plan.before.version + 1;
+        }
+        let moved = plan.order.sequence() > plan.before.sequence();
+        let event = moved.then(|| plan.span.in_scope(|| status_event(&self.publisher, &plan.order)));
+        let answer = plan.answer().ok()?;
+        Some(Ready { plan, event, answer })
+    }
+
+    /// Decided from the rows, in a transaction that has locked them.
+    async fn by_rows(&self, step: &StepRecord) -> Result<Recorded, SagaError> {
+        let (recorded, published) = run_tx(&self.pool, Self::NAME, |conn| {
+            let (settings, publisher, step) = (self.settings.clone(), self.publisher.clone(), step.clone());
+            Box::pin(async move { write_locked(conn, &settings, &publisher, step).await })
+        })
+        .await?;
+        if published {
+            self.relay.poke();
+        }
+        Ok(recorded)
     }
 }
 
-/// Where it is decided what is written.
-struct Desk {
-    settings: SagaSettings,
-    publisher: Publisher,
+/// A record that is made, with what follows from it.
+struct Ready {
+    plan: Plan,
+    event: Option<OutboxEvent>,
+    answer: Answer,
+}
+
+/// What the client of a checkout or a refund that ends is told, under which key.
+#[derive(Default)]
+struct Answer {
+    response: Option<StoredResponse>,
+    stored: Option<(RequestKey, StoredResponse)>,
+}
+
+impl Ready {
+    fn write(&self) -> StepWrite<'_> {
+        let plan = &self.plan;
+        StepWrite {
+            saga: &plan.saga,
+            progress: &plan.progress,
+            order: orders::Change {
+                before: &plan.before,
+                after: &plan.order,
+            },
+            lines: &plan.lines,
+            event: self.event.as_ref(),
+            answer: self.answer.stored.as_ref(),
+        }
+    }
+
+    fn recorded(self) -> Recorded {
+        self.plan.recorded(self.answer.response)
+    }
+}
+
+/// A saga that took longer than keys are kept: nobody can ask for its answer any more.
+fn tell_forgotten(answers: usize, stored: u64) {
+    if usize::try_from(stored).is_ok_and(|stored| stored < answers) {
+        tracing::warn!("the idempotency key of a checkout was forgotten before its end");
+    }
 }
 
 /// A step whose outcome is to be recorded.
 #[derive(Clone)]
 pub(crate) struct StepRecord {
     saga: Saga,
+    /// The saga's step that the report is of.
+    tried: Step,
     order: Order,
     report: Report,
     now: Timestamp,
@@ -130,6 +235,9 @@ pub(crate) struct StepRecord {
 /// What is to be written about one saga.
 struct Plan {
     saga: Saga,
+    /// The step that was tried, and what came of it.
+    tried: Step,
+    outcome: Outcome,
     before: Order,
     order: Order,
     progress: Progress,
@@ -144,102 +252,34 @@ enum Then {
     Ended(End),
 }
 
-impl Desk {
-    /// Answers what the drivers do next, and whether there is anything to publish.
-    async fn write(
-        &self,
-        conn: &mut PgConnection,
-        steps: Vec<StepRecord>,
-    ) -> Result<(Vec<<Records as Batch>::Answer>, bool), SagaError> {
-        let held = sagas::hold(conn, &steps.iter().map(|step| &step.saga).collect::<Vec<_>>()).await?;
-        let mut plans: Vec<Result<Plan, SagaError>> = steps
-            .into_iter()
-            .map(|step| match held.get(&step.saga.id) {
-                Some(held) => step.plan(*held, &self.settings),
-                None => Err(SagaError::Fenced),
-            })
-            .collect();
-        let published = self.write_orders(conn, &mut plans).await?;
-        let made = || plans.iter().flatten();
-        sagas::log(
-            conn,
-            &made().flat_map(|plan| plan.lines.clone()).collect::<Vec<_>>(),
-        )
-        .await?;
-        sagas::update(
-            conn,
-            &made()
-                .map(|plan| (&plan.saga, &plan.progress))
-                .collect::<Vec<_>>(),
-        )
-        .await?;
-        let answers = store_answers(conn, &plans).await?;
-        let answers = plans
-            .into_iter()
-            .zip(answers)
-            .map(|(plan, answer)| Ok(plan?.recorded(answer)))
-            .collect();
-        Ok((answers, published))
-    }
-
-    /// Orders that have changed, and the events of those that have come to another status.
-    async fn write_orders(
-        &self,
-        conn: &mut PgConnection,
-        plans: &mut [Result<Plan, SagaError>],
-    ) -> Result<bool, SagaError> {
-        let changes: Vec<_> = plans
-            .iter()
-            .flatten()
-            .filter(|plan| plan.order != plan.before)
-            .map(|plan| orders::Change {
-                before: &plan.before,
-                after: &plan.order,
-            })
-            .collect();
-        let versions: HashMap<OrderId, i64> = orders::update(conn, &changes).await?;
-        let mut events = Vec::new();
-        for plan in plans.iter_mut().flatten() {
-            if let Some(version) = versions.get(&plan.order.id) {
-                plan.order.version = *version;
-            }
-            if plan.order.sequence() > plan.before.sequence() {
-                let event = plan.span.in_scope(|| status_event(&self.publisher, &plan.order));
-                events.push(event);
-            }
-        }
-        outbox::append(conn, &events).await?;
-        Ok(!events.is_empty())
-    }
-}
-
-/// The answers to checkouts that have ended, for each plan.
-async fn store_answers(
+/// Answers what the driver does next, and whether there is anything to publish.
+async fn write_locked(
     conn: &mut PgConnection,
-    plans: &[Result<Plan, SagaError>],
-) -> Result<Vec<Option<StoredResponse>>, SagaError> {
-    let mut answers = Vec::with_capacity(plans.len());
-    let mut stored = Vec::new();
-    for plan in plans {
-        let answer = match plan {
-            Ok(plan) => plan.answer()?,
-            Err(_) => None,
+    settings: &SagaSettings,
+    publisher: &Publisher,
+    step: StepRecord,
+) -> Result<(Recorded, bool), SagaError> {
+    let held = sagas::hold(conn, &step.saga).await?.ok_or(SagaError::Fenced)?;
+    let mut plan = step.plan(held, settings)?;
+    let mut event = None;
+    if plan.order != plan.before {
+        let change = orders::Change {
+            before: &plan.before,
+            after: &plan.order,
         };
-        if let (Some(answer), Ok(plan)) = (&answer, plan)
-            && let Some(key) = &plan.saga.payload.idempotency
-        {
-            stored.push((RequestKey::new(&key.caller, &key.key, &[]), answer.clone()));
-        }
-        answers.push(answer);
-    }
-    if !stored.is_empty() {
-        let done = idempotency::complete_many(conn, &stored).await?;
-        if usize::try_from(done).is_ok_and(|done| done < stored.len()) {
-            // A saga that took longer than keys are kept; nobody can ask for its answer any more.
-            tracing::warn!("the idempotency key of a checkout was forgotten before its end");
+        plan.order.version = orders::update(conn, change).await?;
+        if plan.order.sequence() > plan.before.sequence() {
+            event = Some(plan.span.in_scope(|| status_event(publisher, &plan.order)));
         }
     }
-    Ok(answers)
+    outbox::append(conn, event.as_slice()).await?;
+    sagas::log(conn, &plan.lines).await?;
+    sagas::update(conn, &plan.saga, &plan.progress).await?;
+    let answer = plan.answer()?;
+    if let Some(stored) = answer.stored {
+        tell_forgotten(1, idempotency::complete_many(conn, &[stored]).await?);
+    }
+    Ok((plan.recorded(answer.response), event.is_some()))
 }
 
 impl StepRecord {
@@ -261,7 +301,6 @@ impl StepRecord {
             overdue: age.num_seconds() >= i64::from(patience),
         };
         let next = decide(situation, self.report.outcome);
-        count(self.saga.step, self.report.outcome);
         self.learn();
         let before = self.order.clone();
         if let Some(payment) = self.report.payment {
@@ -359,14 +398,6 @@ impl StepRecord {
             last_error: self.report.detail.clone(),
             at: self.now,
         };
-        if stuck {
-            self.span.in_scope(|| {
-                tracing::error!(
-                    saga.step = %self.saga.step, saga.attempts = self.saga.attempts,
-                    error = self.report.detail, "a saga is stuck"
-                );
-            });
-        }
         let then = if sleeps { Then::Next(after) } else { Then::Parked };
         self.planned(before, progress, lines, then)
     }
@@ -397,8 +428,6 @@ impl StepRecord {
             last_error: self.report.detail.clone().filter(|_| end == End::Unchanged),
             at: self.now,
         };
-        metrics::counter!("saga_ends_total", "kind" => self.saga.kind.as_str(), "end" => label(end))
-            .increment(1);
         Ok(self.planned(before, progress, lines, Then::Ended(end)))
     }
 
@@ -426,6 +455,8 @@ impl StepRecord {
         }
         Plan {
             saga: self.saga,
+            tried: self.tried,
+            outcome: self.report.outcome,
             before,
             order: self.order,
             progress,
@@ -465,33 +496,54 @@ impl StepRecord {
 }
 
 impl Plan {
-    /// What the client of a checkout or a refund that ends is told; it holds the order's version, which is known once the
-    /// order is written.
-    fn answer(&self) -> Result<Option<StoredResponse>, SagaError> {
-        match (&self.then, self.saga.kind) {
-            (Then::Ended(end), Kind::Checkout) => self
+    /// What the client of a checkout or a refund that ends is told; it holds the order's version after.
+    fn answer(&self) -> Result<Answer, SagaError> {
+        let (payload, Then::Ended(end)) = (&self.saga.payload, &self.then) else {
+            return Ok(Answer::default());
+        };
+        let response = match self.saga.kind {
+            Kind::Checkout => self
                 .span
-                .in_scope(|| answer::of_checkout(&self.order, *end, self.saga.payload.refusal.as_ref()))
-                .map(Some),
-            (Then::Ended(end), Kind::Refund) if self.saga.payload.idempotency.is_some() => {
-                answer::of_refund(&self.order, *end, self.saga.payload.refusal.as_ref()).map(Some)
+                .in_scope(|| answer::of_checkout(&self.order, *end, payload.refusal.as_ref()))?,
+            Kind::Refund if payload.idempotency.is_some() => {
+                answer::of_refund(&self.order, *end, payload.refusal.as_ref())?
             }
-            _ => Ok(None),
-        }
+            _ => return Ok(Answer::default()),
+        };
+        let key = payload.idempotency.as_ref();
+        let stored = key.map(|key| (RequestKey::new(&key.caller, &key.key, &[]), response.clone()));
+        Ok(Answer {
+            response: Some(response),
+            stored,
+        })
     }
 
+    /// Tells of what is written from now on.
     fn recorded(self, answer: Option<StoredResponse>) -> Recorded {
+        count(self.tried, self.outcome);
+        if self.progress.state == SagaState::Stuck {
+            self.span.in_scope(|| {
+                tracing::error!(
+                    saga.step = %self.tried, saga.attempts = self.saga.attempts,
+                    error = self.progress.last_error, "a saga is stuck"
+                );
+            });
+        }
         match self.then {
             Then::Next(after) => Recorded::Next {
                 driven: Box::new((self.saga, self.order)),
                 after,
             },
             Then::Parked => Recorded::Parked,
-            Then::Ended(end) => Recorded::Ended(Box::new(Ended {
-                end,
-                order: self.order,
-                answer,
-            })),
+            Then::Ended(end) => {
+                metrics::counter!("saga_ends_total", "kind" => self.saga.kind.as_str(), "end" => label(end))
+                    .increment(1);
+                Recorded::Ended(Box::new(Ended {
+                    end,
+                    order: self.order,
+                    answer,
+                }))
+            }
         }
     }
 }

@@ -1,11 +1,17 @@
 //! The only place with SQL.
 
+pub(crate) mod beginnings;
 pub(crate) mod keys;
 pub(crate) mod orders;
 pub(crate) mod partitions;
 pub(crate) mod sagas;
+pub(crate) mod steps;
 
 use ferrocart_pg_kit::StoreError;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+
+type PgQuery<'q> = Query<'q, sqlx::Postgres, PgArguments>;
 
 /// A write that touches another number of rows than it must is a bug or a lost race; it never passes.
 fn expect_one(operation: &'static str, actual: u64) -> Result<(), StoreError> {

@@ -20,6 +20,7 @@ use crate::domain::{
 };
 
 pub(crate) use write::{Change, insert, note_payments, update};
+pub(in crate::store) use write::{bind_changes, set_order};
 
 macro_rules! select_orders {
     ($rest:literal) => {

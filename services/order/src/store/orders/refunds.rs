@@ -47,21 +47,16 @@ pub(super) async fn read(
     Ok(refunds)
 }
 
-/// Writes the refunds that the changes have brought.
-pub(super) async fn append(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {
+/// Writes the refunds that the change has brought.
+pub(super) async fn append(conn: &mut PgConnection, change: Change<'_>) -> Result<(), StoreError> {
     const OP: &str = "order_refunds.append";
-    let new: Vec<(Uuid, &Refund)> = changes
+    let id = change.after.id.as_uuid();
+    let new: Vec<(Uuid, &Refund)> = change
+        .after
+        .refunds
         .iter()
-        .flat_map(|change| {
-            let known = change.before.refunds.len();
-            let id = change.after.id.as_uuid();
-            change
-                .after
-                .refunds
-                .iter()
-                .skip(known)
-                .map(move |refund| (id, refund))
-        })
+        .skip(change.before.refunds.len())
+        .map(|refund| (id, refund))
         .collect();
     if new.is_empty() {
         return Ok(());

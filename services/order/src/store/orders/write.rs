@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::refunds;
 use crate::domain::{CancelReason, HistoryEntry, Line, Order, PaymentFact, ShippingAddress};
-use crate::store::expect;
+use crate::store::{PgQuery, expect, expect_one};
 
 /// Inserts new orders, which are PLACED, with their lines and the beginnings of their histories. Answers which
 /// were inserted: an order whose id is taken is left out.
@@ -151,41 +151,32 @@ pub(crate) struct Change<'a> {
     pub(crate) after: &'a Order,
 }
 
-/// Writes what has changed, where all orders still stand as `before` says. Answers their new versions.
-pub(crate) async fn update(
-    conn: &mut PgConnection,
-    changes: &[Change<'_>],
-) -> Result<HashMap<OrderId, i64>, StoreError> {
+/// Writes what has changed, where the order still stands as `before` says. Answers its new version.
+pub(crate) async fn update(conn: &mut PgConnection, change: Change<'_>) -> Result<i64, StoreError> {
     const OP: &str = "orders.update";
-    if changes.is_empty() {
-        return Ok(HashMap::new());
+    let versions: Vec<PgRow> = bind_changes(sqlx::query(UPDATE), &[change])
+        .fetch_all(&mut *conn)
+        .await
+        .op(OP)?;
+    let [row] = versions.as_slice() else {
+        let rows = u64::try_from(versions.len()).unwrap_or(u64::MAX);
+        return expect_one(OP, rows).map(|()| change.before.version);
+    };
+    let version = row.try_get("version").op(OP)?;
+    if change.after.sequence() > change.before.sequence() {
+        append_history(conn, &[change.after]).await?;
     }
-    if changes.len() > 1 {
-        lock_all(conn, changes).await?;
-    }
-    let rows = write_changes(conn, changes).await?;
-    expect(OP, changes.len(), u64::try_from(rows.len()).unwrap_or(u64::MAX))?;
-    let moved = changes
-        .iter()
-        .filter(|change| change.after.sequence() > change.before.sequence());
-    append_history(conn, &moved.map(|change| change.after).collect::<Vec<_>>()).await?;
-    refunds::append(conn, changes).await?;
-    rows.iter()
-        .map(|row| {
-            Ok((
-                OrderId(row.try_get("order_id").op(OP)?),
-                row.try_get("version").op(OP)?,
-            ))
-        })
-        .collect()
+    refunds::append(conn, change).await?;
+    Ok(version)
 }
 
-async fn write_changes(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<Vec<PgRow>, StoreError> {
+/// Binds the columns of changes, in the order of [`UPDATE`]'s parameters.
+pub(in crate::store) fn bind_changes<'q>(query: PgQuery<'q>, changes: &[Change<'_>]) -> PgQuery<'q> {
     let before = || changes.iter().map(|change| change.before);
     let after = || changes.iter().map(|change| change.after);
     let payments = || after().map(|order| order.payment);
     let shipments = || after().map(Order::shipment);
-    sqlx::query(UPDATE)
+    query
         .bind(before().map(|order| order.id.as_uuid()).collect::<Vec<_>>())
         .bind(before().map(|order| order.status().as_str()).collect::<Vec<_>>())
         .bind(before().map(Order::sequence).collect::<Vec<_>>())
@@ -199,12 +190,12 @@ async fn write_changes(conn: &mut PgConnection, changes: &[Change<'_>]) -> Resul
         )
         .bind(
             shipments()
-                .map(|shipment| shipment?.carrier.as_deref())
+                .map(|shipment| shipment?.carrier.clone())
                 .collect::<Vec<_>>(),
         )
         .bind(
             shipments()
-                .map(|shipment| shipment?.tracking_number.as_deref())
+                .map(|shipment| shipment?.tracking_number.clone())
                 .collect::<Vec<_>>(),
         )
         .bind(
@@ -232,15 +223,13 @@ async fn write_changes(conn: &mut PgConnection, changes: &[Change<'_>]) -> Resul
                 .map(|payment| payment.map_or(0, |payment| payment.refunded_minor))
                 .collect::<Vec<_>>(),
         )
-        .fetch_all(conn)
-        .await
-        .op("orders.update")
 }
 
-/// Payment's news come from payment-events as well: only newer ones are taken.
-const UPDATE: &str = "UPDATE orders SET
-         status = change.status, sequence = change.sequence, updated_at = change.updated_at,
-         version = version + 1, reservation_id = change.reservation_id, carrier = change.carrier,
+/// What becomes of an order. Payment's news come from payment-events as well: only newer ones are taken.
+macro_rules! set_order {
+    () => {
+        "status = change.status, sequence = change.sequence, updated_at = change.updated_at,
+         version = orders.version + 1, reservation_id = change.reservation_id, carrier = change.carrier,
          tracking_number = change.tracking_number, cancel_reason = change.cancel_reason,
          payment_id = CASE WHEN change.payment_rank >= orders.payment_rank
                            THEN COALESCE(change.payment_id, orders.payment_id) ELSE orders.payment_id END,
@@ -248,28 +237,22 @@ const UPDATE: &str = "UPDATE orders SET
                                THEN COALESCE(change.payment_status, orders.payment_status)
                                ELSE orders.payment_status END,
          payment_rank = GREATEST(orders.payment_rank, change.payment_rank),
-         refunded_minor = GREATEST(orders.refunded_minor, change.refunded_minor)
-     FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::timestamptz[], $7::uuid[],
+         refunded_minor = GREATEST(orders.refunded_minor, change.refunded_minor)"
+    };
+}
+pub(in crate::store) use set_order;
+
+const UPDATE: &str = concat!(
+    "UPDATE orders SET ",
+    set_order!(),
+    " FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::timestamptz[], $7::uuid[],
                  $8::text[], $9::text[], $10::text[], $11::uuid[], $12::text[], $13::smallint[], $14::bigint[])
           AS change (order_id, was_status, was_sequence, status, sequence, updated_at, reservation_id, carrier,
                      tracking_number, cancel_reason, payment_id, payment_status, payment_rank, refunded_minor)
      WHERE orders.order_id = change.order_id AND orders.status = change.was_status
        AND orders.sequence = change.was_sequence
-     RETURNING orders.order_id, orders.version";
-
-/// Locks orders in the order of their ids: two that lock several never wait for each other.
-async fn lock_all(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {
-    let ids: Vec<Uuid> = changes.iter().map(|change| change.before.id.as_uuid()).collect();
-    sqlx::query(
-        "SELECT orders.order_id FROM UNNEST($1::uuid[]) AS wanted (order_id) JOIN orders USING (order_id)
-         ORDER BY orders.order_id FOR UPDATE OF orders",
-    )
-    .bind(ids)
-    .execute(conn)
-    .await
-    .op("orders.lock_all")?;
-    Ok(())
-}
+     RETURNING orders.version"
+);
 
 /// Takes note of what payment-events say. Answers how many orders it was news to; of an order that is not here
 /// nothing is kept.
@@ -286,12 +269,16 @@ pub(crate) async fn note_payments(
         "SELECT orders.order_id FROM UNNEST($1::uuid[], $2::smallint[], $3::bigint[])
               AS fact (order_id, payment_rank, refunded_minor)
          JOIN orders USING (order_id)
-         WHERE orders.payment_rank < fact.payment_rank OR orders.refunded_minor < fact.refunded_minor
+         WHERE orders.order_id BETWEEN $4 AND $5
+           AND (orders.payment_rank < fact.payment_rank OR orders.refunded_minor < fact.refunded_minor)
          ORDER BY orders.order_id FOR UPDATE OF orders",
     )
-    .bind(ids)
+    .bind(&ids)
     .bind(ranks)
     .bind(refunded)
+    // An array alone would have every month looked at.
+    .bind(ids.iter().min())
+    .bind(ids.iter().max())
     .fetch_all(&mut *conn)
     .await
     .op("orders.note_payments")?;

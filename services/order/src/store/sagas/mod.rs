@@ -1,7 +1,5 @@
 mod admin;
 
-use std::collections::HashMap;
-
 use ferrocart_pg_kit::{StoreError, StoreResultExt};
 use ferrocart_types::{OrderId, ReservationId, SagaId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -10,7 +8,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::{corrupt, expect, expect_one};
+use super::{PgQuery, corrupt, expect_one};
 use crate::domain::saga::Kind;
 use crate::domain::{CancelReason, CartId, RefundTerms, Shipment, Step};
 
@@ -207,36 +205,25 @@ pub(crate) struct Held {
     pub(crate) wakes: i64,
 }
 
-/// Locks drivers' sagas until the transaction ends. Answers what was left at those that are still theirs; one that
-/// another driver has taken over is left out.
-pub(crate) async fn hold(
-    conn: &mut PgConnection,
-    sagas: &[&Saga],
-) -> Result<HashMap<SagaId, Held>, StoreError> {
+/// Locks a driver's saga until the transaction ends. Answers what was left at it; `None` when it is another
+/// driver's by now.
+pub(crate) async fn hold(conn: &mut PgConnection, saga: &Saga) -> Result<Option<Held>, StoreError> {
     const OP: &str = "sagas.hold";
-    let rows = sqlx::query(
-        "SELECT sagas.saga_id, sagas.cancel_requested, sagas.wakes FROM UNNEST($1::uuid[], $2::bigint[]) AS held (saga_id, fence)
-         JOIN sagas ON sagas.saga_id = held.saga_id AND sagas.fence = held.fence
-         WHERE sagas.state <> 'DONE' ORDER BY sagas.saga_id FOR UPDATE OF sagas",
+    let row = sqlx::query(
+        "SELECT cancel_requested, wakes FROM sagas
+         WHERE saga_id = $1 AND fence = $2 AND state <> 'DONE' FOR UPDATE",
     )
-    .bind(sagas.iter().map(|saga| saga.id.as_uuid()).collect::<Vec<_>>())
-    .bind(sagas.iter().map(|saga| saga.fence).collect::<Vec<_>>())
-    .fetch_all(conn)
+    .bind(saga.id.as_uuid())
+    .bind(saga.fence)
+    .fetch_optional(conn)
     .await
     .op(OP)?;
-    rows.iter()
-        .map(|row| {
-            let id: Uuid = row.try_get("saga_id").op(OP)?;
-            let unknown = |text: &str| corrupt("sagas", "cancel_requested", id, format!("`{text}`"));
-            let cancel = row
-                .try_get::<Option<&str>, _>("cancel_requested")
-                .op(OP)?
-                .map(|text| CancelReason::parse(text).ok_or_else(|| unknown(text)))
-                .transpose()?;
-            let wakes = row.try_get("wakes").op(OP)?;
-            Ok((SagaId(id), Held { cancel, wakes }))
-        })
-        .collect()
+    row.map(|row| {
+        let cancel = parse_reason(saga.id.as_uuid(), row.try_get("cancel_requested").op(OP)?)?;
+        let wakes = row.try_get("wakes").op(OP)?;
+        Ok(Held { cancel, wakes })
+    })
+    .transpose()
 }
 
 /// What the driver leaves behind after a step.
@@ -250,44 +237,78 @@ pub(crate) struct Progress {
     pub(crate) at: Timestamp,
 }
 
-/// Writes where sagas stand. A payment method that came while the driver was at work is gone on with at
-/// once. Fenced: where a driver has lost its saga nothing is changed.
+/// Where a saga stands. A payment method that came while the driver was at work is gone on with at once.
+macro_rules! set_saga {
+    () => {
+        "step = change.step, state = change.state, reason = change.reason,
+         lease_until = change.lease_until, attempts = change.attempts,
+         last_error = change.last_error, payload = change.payload, updated_at = change.at,
+         payment_method = CASE WHEN change.state = 'DONE' THEN NULL ELSE sagas.payment_method END,
+         next_attempt_at = CASE WHEN sagas.payment_method IS NOT NULL AND NOT (change.payload ? 'payment_method')
+                                THEN change.at ELSE change.next_attempt_at END"
+    };
+}
+pub(in crate::store) use set_saga;
+
+/// Writes where a saga stands. Fenced: where its driver has lost it nothing is changed.
 pub(crate) async fn update(
     conn: &mut PgConnection,
-    changes: &[(&Saga, &Progress)],
+    saga: &Saga,
+    progress: &Progress,
 ) -> Result<(), StoreError> {
     const OP: &str = "sagas.update";
-    let sagas = || changes.iter().map(|(saga, _)| *saga);
-    let progress = || changes.iter().map(|(_, progress)| *progress);
-    let done = sqlx::query(
-        "UPDATE sagas SET step = change.step, state = change.state, reason = change.reason,
-                          lease_until = change.lease_until, attempts = change.attempts,
-                          last_error = change.last_error, payload = change.payload, updated_at = change.at,
-                          payment_method = CASE WHEN change.state = 'DONE' THEN NULL ELSE payment_method END,
-                          next_attempt_at = CASE WHEN payment_method IS NOT NULL
-                                                      AND NOT (change.payload ? 'payment_method')
-                                                 THEN change.at ELSE change.next_attempt_at END
-         FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::int[],
+    const UPDATE: &str = concat!(
+        "UPDATE sagas SET ",
+        set_saga!(),
+        " FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::int[],
                      $8::timestamptz[], $9::text[], $10::jsonb[], $11::timestamptz[])
               AS change (saga_id, fence, step, state, reason, lease_until, attempts, next_attempt_at, last_error,
                          payload, at)
-         WHERE sagas.saga_id = change.saga_id AND sagas.fence = change.fence",
-    )
-    .bind(sagas().map(|saga| saga.id.as_uuid()).collect::<Vec<_>>())
-    .bind(sagas().map(|saga| saga.fence).collect::<Vec<_>>())
-    .bind(sagas().map(|saga| saga.step.as_str()).collect::<Vec<_>>())
-    .bind(progress().map(|progress| progress.state.as_str()).collect::<Vec<_>>())
-    .bind(sagas().map(|saga| saga.reason.map(CancelReason::as_str)).collect::<Vec<_>>())
-    .bind(progress().map(|progress| progress.lease_until).collect::<Vec<_>>())
-    .bind(sagas().map(|saga| saga.attempts).collect::<Vec<_>>())
-    .bind(progress().map(|progress| progress.next_attempt_at).collect::<Vec<_>>())
-    .bind(progress().map(|progress| progress.last_error.as_deref()).collect::<Vec<_>>())
-    .bind(sagas().map(|saga| Json(&saga.payload)).collect::<Vec<_>>())
-    .bind(progress().map(|progress| progress.at).collect::<Vec<_>>())
-    .execute(conn)
-    .await
-    .op(OP)?;
-    expect(OP, changes.len(), done.rows_affected())
+         WHERE sagas.saga_id = change.saga_id AND sagas.fence = change.fence"
+    );
+    let done = bind_progress(sqlx::query(UPDATE), &[(saga, progress)])
+        .execute(conn)
+        .await
+        .op(OP)?;
+    expect_one(OP, done.rows_affected())
+}
+
+/// Binds where sagas are to stand, in the order of [`update`]'s parameters.
+pub(in crate::store) fn bind_progress<'q>(query: PgQuery<'q>, changes: &[(&Saga, &Progress)]) -> PgQuery<'q> {
+    let sagas = || changes.iter().map(|(saga, _)| *saga);
+    let progress = || changes.iter().map(|(_, progress)| *progress);
+    query
+        .bind(sagas().map(|saga| saga.id.as_uuid()).collect::<Vec<_>>())
+        .bind(sagas().map(|saga| saga.fence).collect::<Vec<_>>())
+        .bind(sagas().map(|saga| saga.step.as_str()).collect::<Vec<_>>())
+        .bind(
+            progress()
+                .map(|progress| progress.state.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            sagas()
+                .map(|saga| saga.reason.map(CancelReason::as_str))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            progress()
+                .map(|progress| progress.lease_until)
+                .collect::<Vec<_>>(),
+        )
+        .bind(sagas().map(|saga| saga.attempts).collect::<Vec<_>>())
+        .bind(
+            progress()
+                .map(|progress| progress.next_attempt_at)
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            progress()
+                .map(|progress| progress.last_error.clone())
+                .collect::<Vec<_>>(),
+        )
+        .bind(sagas().map(|saga| Json(saga.payload.clone())).collect::<Vec<_>>())
+        .bind(progress().map(|progress| progress.at).collect::<Vec<_>>())
 }
 
 /// Gives a saga up at once, such as when the service stops: another replica goes on without waiting.
