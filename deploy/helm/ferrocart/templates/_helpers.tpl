@@ -98,6 +98,9 @@ capabilities: { drop: [ALL] }
 {{- end }}
 - { name: PASSWORD_RESET_URL, value: {{ printf "%s/password-reset" (trimSuffix "/" .root.Values.mail.linkBase) | quote }} }
 - { name: EMAIL_CHANGE_URL, value: {{ printf "%s/email-change" (trimSuffix "/" .root.Values.mail.linkBase) | quote }} }
+{{- else if eq .name "catalog" }}
+- { name: IMAGE_URL_TEMPLATE, value: {{ .root.Values.images.urlTemplate | quote }} }
+- { name: IMAGE_WIDTHS, value: {{ .root.Values.images.widths | join "," | quote }} }
 {{- else if eq .name "search" }}
 {{- if eq .root.Values.search.engine "embedded" }}
 - { name: INDEX_DIR, value: /var/lib/ferrocart/search-index/index }
