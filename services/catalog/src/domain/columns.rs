@@ -135,7 +135,7 @@ impl<'a> Row<'a> {
             .map_or("", String::as_str)
     }
 
-    fn fault(&mut self, name: &str, reason: impl ToString) {
+    fn fault(&mut self, name: &str, reason: &dyn ToString) {
         self.faults.push((name.to_owned(), reason.to_string()));
     }
 
@@ -145,7 +145,7 @@ impl<'a> Row<'a> {
             return T::default();
         }
         serde_json::from_str(cell).unwrap_or_else(|error| {
-            self.fault(name, format!("is not the JSON expected: {error}"));
+            self.fault(name, &format!("is not the JSON expected: {error}"));
             T::default()
         })
     }
@@ -163,7 +163,7 @@ impl<'a> Row<'a> {
         let status = match self.cell("status").trim() {
             "" => Status::default(),
             text => Status::parse(text).unwrap_or_else(|| {
-                self.fault("status", "must be draft, active or archived");
+                self.fault("status", &"must be draft, active or archived");
                 Status::default()
             }),
         };
@@ -185,7 +185,7 @@ impl<'a> Row<'a> {
         let mut attributes: BTreeMap<String, AttributeValue> = self.json("attributes");
         for (key, cell) in self.named(ATTRIBUTE) {
             if attributes.insert(key.clone(), by_its_looks(cell)).is_some() {
-                self.fault(&format!("{ATTRIBUTE}{key}"), "stands in attributes as well");
+                self.fault(&format!("{ATTRIBUTE}{key}"), &"stands in attributes as well");
             }
         }
         attributes
@@ -209,19 +209,19 @@ impl<'a> Row<'a> {
         let mut options: BTreeMap<String, String> = self.json("options");
         for (key, cell) in self.named(OPTION) {
             if options.insert(key.clone(), cell.to_owned()).is_some() {
-                self.fault(&format!("{OPTION}{key}"), "stands in options as well");
+                self.fault(&format!("{OPTION}{key}"), &"stands in options as well");
             }
         }
         let currency: Option<Currency> = match self.cell("currency").trim().parse() {
             Ok(currency) => Some(currency),
             Err(error) => {
-                self.fault("currency", error);
+                self.fault("currency", &error);
                 None
             }
         };
         let amount = self.amount("price_minor");
         if amount.is_none() && self.cell("price_minor").trim().is_empty() {
-            self.fault("price_minor", "must be given");
+            self.fault("price_minor", &"must be given");
         }
         let sale = currency.and_then(|currency| self.sale(currency));
         let variant = currency.zip(amount).map(|(currency, amount)| VariantContent {
@@ -237,7 +237,7 @@ impl<'a> Row<'a> {
         match self.cell(name).trim() {
             "" => None,
             text => text.parse().ok().or_else(|| {
-                self.fault(name, "must be a whole number of minor units, such as cents");
+                self.fault(name, &"must be a whole number of minor units, such as cents");
                 None
             }),
         }
@@ -248,7 +248,7 @@ impl<'a> Row<'a> {
         let Some(amount) = self.amount("sale_price_minor") else {
             for (name, cell) in [("sale_from", from), ("sale_until", until)] {
                 if !cell.is_empty() && self.cell("sale_price_minor").trim().is_empty() {
-                    self.fault(name, "is given without sale_price_minor");
+                    self.fault(name, &"is given without sale_price_minor");
                 }
             }
             return None;
@@ -266,7 +266,7 @@ impl<'a> Row<'a> {
             match read {
                 Ok(read) if key == "from" => sale.from = read.from,
                 Ok(read) => sale.until = read.until,
-                Err(_) => self.fault(name, "must be a time such as 2030-01-31T08:00:00Z"),
+                Err(_) => self.fault(name, &"must be a time such as 2030-01-31T08:00:00Z"),
             }
         }
         Some(sale)

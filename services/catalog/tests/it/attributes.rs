@@ -1,5 +1,7 @@
 //! What categories say of their products' attributes.
 
+#![allow(clippy::too_many_lines, reason = "one story, read from top to bottom")]
+
 use ferrocart_http_kit::Role;
 use reqwest::Method;
 use serde_json::{Value, json};

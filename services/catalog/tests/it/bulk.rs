@@ -1,11 +1,18 @@
 //! Imports that break off and go on, CSV files, and exports.
 
+#![allow(
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    reason = "small files, read from top to bottom"
+)]
+
 use bytes::Bytes;
 use ferrocart_http_kit::Role;
+use ferrocart_types::{IdGen as _, SystemIds};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::support::{Catalog, category, id_of, product};
 
@@ -145,7 +152,7 @@ async fn lines_done(merchant: &ferrocart_test_kit::Api, import_id: &str) -> u64 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_broke_off_goes_on_and_does_nothing_twice() {
     let (catalog, token, merchant) = shop().await;
-    let import_id = Uuid::now_v7().to_string();
+    let import_id = SystemIds.next().to_string();
     let query = format!("?import_id={import_id}");
     // 250 lines and a piece of one: two chunks are saved, and perhaps the rest of the whole lines.
     let cut = format!("{}{}", lines(1..=250), &lines(251..=251)[..40]);
@@ -290,7 +297,7 @@ async fn the_rest_of_a_file_is_enough() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_request_has_the_import() {
     let (catalog, token, merchant) = shop().await;
-    let import_id = Uuid::now_v7().to_string();
+    let import_id = SystemIds.next().to_string();
     let query = format!("?import_id={import_id}");
     let mut stuck = Open::send(&catalog, &token, (NDJSON, &query), &lines(1..=100)).await;
     stuck.answered(100).await;
