@@ -13,7 +13,7 @@ mod rating;
 mod sale;
 mod text;
 
-pub(crate) use attributes::{AttributeRules, CategoryAttributes};
+pub(crate) use attributes::{AttributeRule, AttributeRules, CategoryAttributes};
 pub(crate) use category::{
     CATEGORIES_MAX, Category, CategoryRef, CategoryTree, DEPTH_MAX, NewCategory, RuledCategory,
 };

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::headers::{PRIVATE, PUBLIC};
 use crate::app::{self, Catalog};
-use crate::domain::{Category, CategoryAttributes, NewCategory};
+use crate::domain::{AttributeRule, Category, CategoryAttributes, NewCategory};
 use crate::error::CatalogError;
 use crate::store;
 use crate::store::categories::Attributes;
@@ -59,9 +59,11 @@ pub(crate) async fn create(
 /// What is said of the attributes of a category's products
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AttributesOfCategory {
-    /// At most 50 rules of its own.
-    #[serde(flatten)]
-    own: CategoryAttributes,
+    /// Its own rules, at most 50.
+    attributes: Vec<AttributeRule>,
+    /// Whether its products may have attributes that are not named, here or further up. Absent: as further up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional: Option<bool>,
     /// All that its products are held to: its own rules, and those of the categories above that it does not replace.
     effective: CategoryAttributes,
 }
@@ -69,7 +71,8 @@ pub(crate) struct AttributesOfCategory {
 impl From<Attributes> for AttributesOfCategory {
     fn from(attributes: Attributes) -> Self {
         Self {
-            own: attributes.own,
+            attributes: attributes.own.attributes,
+            additional: attributes.own.additional,
             effective: attributes.rules.as_said(),
         }
     }
