@@ -85,6 +85,7 @@ class Prometheus:
         with self.log.open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 [program, f"--config.file={path}", f"--storage.tsdb.path={folder}/data",
+                 "--enable-feature=exemplar-storage",
                  f"--web.listen-address={self.url.removeprefix('http://')}"],
                 stdout=log, stderr=log,
             )
@@ -141,6 +142,17 @@ def check_query(prometheus: Prometheus, there: set[str], query: tuple[str, str, 
             break
 
 
+def check_exemplars(prometheus: Prometheus) -> None:
+    """Of the slow requests of every service that answers some, one leads to its trace."""
+    now = time.time()
+    found = prometheus.get("/api/v1/query_exemplars", query="http_request_duration_seconds_bucket",
+                           start=str(now - 600), end=str(now + 60))["data"]
+    services = {each["seriesLabels"]["service"] for each in found
+                if any(re.fullmatch("[0-9a-f]{32}", one["labels"]["trace_id"]) for one in each["exemplars"])}
+    if missing := {"gateway", "catalog", "order", "payment"} - services:
+        complain(f"no exemplars of {sorted(missing)}")
+
+
 def main() -> int:
     targets = dict(argument.split("=", 1) for argument in sys.argv[2:])
     with tempfile.TemporaryDirectory() as folder:
@@ -151,6 +163,7 @@ def main() -> int:
             asked = queries()
             for query in asked:
                 check_query(prometheus, there, query)
+            check_exemplars(prometheus)
             rules = prometheus.get("/api/v1/rules")["data"]["groups"]
             for rule in (rule for group in rules for rule in group["rules"]):
                 if rule["health"] != "ok":

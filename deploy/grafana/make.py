@@ -151,7 +151,9 @@ def panel(number: int, title: str, unit: str, *lines) -> dict:
         },
         "targets": [
             {"refId": chr(ord("A") + i), "expr": query, "legendFormat": legend,
-             "datasource": {"type": "prometheus", "uid": "prometheus"}}
+             "datasource": {"type": "prometheus", "uid": "prometheus"},
+             # A dot beside the line is a request; it leads to its trace.
+             **({"exemplar": True} if f"{HTTP}_bucket" in query else {})}
             for i, (legend, query) in enumerate(targets)
         ],
     }

@@ -1,6 +1,7 @@
 //! Benchmarks of the platform as it ships. Every figure is the median of several runs, in which all
 //! contestants take turns, and stands beside the ratio to its reference of the same run.
 
+mod alarm;
 pub mod audit;
 pub mod browse;
 pub mod checkout;

@@ -11,6 +11,7 @@ use ferrocart_types::{IdGen as _, SystemIds};
 use tokio::task::LocalSet;
 use uuid::Uuid;
 
+use crate::alarm::Alarm;
 use crate::stats::{Summary, Tally, Window};
 use crate::wire::{Connection, Template};
 use crate::zipf::Zipf;
@@ -216,16 +217,23 @@ impl HttpLoad {
                 let crowd = u32::try_from(self.shape.clients).unwrap_or(u32::MAX).max(1);
                 let client = Client {
                     // One after the other, not all at once.
-                    pace: self.every.map(|every| (began + every * number / crowd, every)),
+                    pace: match self.every {
+                        Some(every) => Some(Pace {
+                            due: began + every * number / crowd,
+                            every,
+                            alarm: Alarm::new()?,
+                        }),
+                        None => None,
+                    },
                     connection,
                     requests: self.requests.clone(),
                     keep: self.keep.then_some(self.wanted),
                     tally: Tally::default(),
                     kept: Vec::new(),
                 };
-                tokio::task::spawn_local(client.run(window, Rc::clone(&left)))
+                Ok(tokio::task::spawn_local(client.run(window, Rc::clone(&left))))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         let mut tally = Tally::default();
         let mut kept = Vec::new();
         for client in clients {
@@ -245,9 +253,17 @@ impl HttpLoad {
     }
 }
 
+/// When a client asks.
+struct Pace {
+    /// The next time.
+    due: Instant,
+    /// How much later the time after it.
+    every: Duration,
+    alarm: Alarm,
+}
+
 struct Client {
-    /// When the next request is due, and how much later the one after it.
-    pace: Option<(Instant, Duration)>,
+    pace: Option<Pace>,
     connection: Connection,
     requests: Requests,
     /// The status whose reservations are kept.
@@ -265,10 +281,10 @@ impl Client {
             left.set(number);
             let (request, ids) = self.requests.of(number)?;
             let began = match &mut self.pace {
-                Some((due, every)) => {
-                    let began = *due;
-                    *due += *every;
-                    tokio::time::sleep_until(began.into()).await;
+                Some(pace) => {
+                    let began = pace.due;
+                    pace.due += pace.every;
+                    pace.alarm.wait_until(began).await?;
                     began
                 }
                 None => Instant::now(),

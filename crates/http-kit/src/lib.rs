@@ -15,7 +15,9 @@ mod meter;
 mod middleware;
 mod openapi;
 mod problem;
+mod routes;
 mod server;
+pub mod sse;
 mod thread_clients;
 mod tls;
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use actix_web::http::{Method, StatusCode};
+use ferrocart_telemetry::{Exemplars, TracePoint};
 use metrics::{Counter, Histogram};
 
 /// A method and a status.
@@ -14,6 +15,15 @@ type Kind = (&'static str, u16);
 struct Meters {
     requests: Counter,
     duration: Histogram,
+    exemplars: Exemplars,
+}
+
+impl Meters {
+    fn count(&mut self, elapsed: Duration, point: Option<TracePoint>) {
+        self.requests.increment(1);
+        self.duration.record(elapsed);
+        self.exemplars.offer(elapsed, point);
+    }
 }
 
 /// Counts requests. It keeps the metrics that it has looked up once: finding them by their labels costs
@@ -24,11 +34,15 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn count(&mut self, method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
+    pub(crate) fn count(
+        &mut self,
+        (method, route, status): (&Method, &str, StatusCode),
+        elapsed: Duration,
+        point: Option<TracePoint>,
+    ) {
         let kind = (label(method), status.as_u16());
         if let Some(meters) = self.find(route, kind) {
-            meters.requests.increment(1);
-            meters.duration.record(elapsed);
+            meters.count(elapsed, point);
             return;
         }
         let labels = [
@@ -36,22 +50,22 @@ impl Recorder {
             ("route", route.to_owned()),
             ("status", kind.1.to_string()),
         ];
-        let meters = Meters {
+        let mut meters = Meters {
             requests: metrics::counter!("http_requests_total", &labels),
             duration: metrics::histogram!("http_request_duration_seconds", &labels),
+            exemplars: Exemplars::of("http_request_duration_seconds", &labels),
         };
-        meters.requests.increment(1);
-        meters.duration.record(elapsed);
+        meters.count(elapsed, point);
         self.routes
             .entry(route.to_owned())
             .or_default()
             .push((kind, meters));
     }
 
-    fn find(&self, route: &str, kind: Kind) -> Option<&Meters> {
-        let known = self.routes.get(route)?;
+    fn find(&mut self, route: &str, kind: Kind) -> Option<&mut Meters> {
+        let known = self.routes.get_mut(route)?;
         known
-            .iter()
+            .iter_mut()
             .find(|(other, _)| *other == kind)
             .map(|(_, meters)| meters)
     }

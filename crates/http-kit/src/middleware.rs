@@ -1,5 +1,6 @@
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +19,7 @@ use crate::deadline;
 use crate::failpoints;
 use crate::meter::{LogBudget, Recorder};
 use crate::problem::Problem;
+use crate::routes::Routes;
 use crate::server::ServerParts;
 
 const REQUEST_ID: &str = "x-request-id";
@@ -63,29 +65,38 @@ pub(crate) async fn observe(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let method = request.method().clone();
-    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let route: Rc<str> = match request.app_data::<Routes>() {
+        Some(routes) => routes.pattern_of(&request),
+        None => "unmatched".into(),
+    };
     let request_id = request_id(&request);
     let span = span(&request, &route, request_id.as_deref());
     let answer = AssertUnwindSafe(admit(request, &next))
         .catch_unwind()
         .instrument(span.clone())
         .await;
+    let point = TracePoint::of(&span);
     let _within = span.enter();
     // The request itself is gone with the handler, so that a panic is answered through actix, with a
     // problem that has been given its trace id here.
     let Ok(answer) = answer else {
         tracing::error!("a handler panicked");
-        record(&method, "panicked", StatusCode::INTERNAL_SERVER_ERROR, started);
+        record(
+            (&method, "panicked", StatusCode::INTERNAL_SERVER_ERROR),
+            started,
+            point,
+        );
         return Err(Problem::internal().with_current_trace().into());
     };
     let response = match answer {
-        Ok(response) => with_ids(problem_shaped(response), &span, request_id),
+        Ok(response) => with_ids(problem_shaped(response), point, request_id),
         Err(error) => {
-            record(&method, &route, error.as_response_error().status_code(), started);
+            let status = error.as_response_error().status_code();
+            record((&method, &route, status), started, point);
             return Err(error);
         }
     };
-    record(&method, &route, response.status(), started);
+    record((&method, &route, response.status()), started, point);
     Ok(response)
 }
 
@@ -179,10 +190,9 @@ fn problem_shaped(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody
 
 fn with_ids(
     mut response: ServiceResponse<BoxBody>,
-    span: &Span,
+    point: Option<TracePoint>,
     request_id: Option<String>,
 ) -> ServiceResponse<BoxBody> {
-    let point = TracePoint::of(span);
     let headers = response.headers_mut();
     let mut insert = |name, value: Option<String>| {
         if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
@@ -197,9 +207,10 @@ fn with_ids(
     response
 }
 
-fn record(method: &Method, route: &str, status: StatusCode, started: Instant) {
+fn record(what: (&Method, &str, StatusCode), started: Instant, point: Option<TracePoint>) {
     let elapsed = started.elapsed();
-    RECORDER.with_borrow_mut(|recorder| recorder.count(method, route, status, elapsed));
+    RECORDER.with_borrow_mut(|recorder| recorder.count(what, elapsed, point));
+    let (method, route, status) = what;
     let duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     let status = status.as_u16();
     // Reads are many and alike; what changes something is worth a line each, up to a bound.

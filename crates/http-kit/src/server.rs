@@ -1,6 +1,7 @@
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
 use actix_web::dev::ServerHandle;
+use actix_web::http::header::ACCEPT;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
@@ -15,6 +16,7 @@ use crate::lifecycle::Background;
 use crate::middleware::observe;
 use crate::openapi::openapi_document;
 use crate::problem::Problem;
+use crate::routes::Routes;
 use crate::tls::TlsSettings;
 
 /// How a service listens; part of its settings.
@@ -114,6 +116,7 @@ impl Server {
             let mut server = HttpServer::new(move || {
                 App::new()
                     .app_data(limit)
+                    .app_data(Routes::default())
                     .app_data(document.clone())
                     .app_data(web::Data::new(parts.clone()))
                     .wrap(from_fn(observe))
@@ -215,7 +218,17 @@ async fn ready(parts: web::Data<ServerParts>) -> HttpResponse {
     parts.readiness.respond().await
 }
 
-async fn metrics() -> HttpResponse {
+/// As OpenMetrics for those who ask for it, as Prometheus does: it has exemplars.
+async fn metrics(request: HttpRequest) -> HttpResponse {
+    let accepted = request
+        .headers()
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains("application/openmetrics-text")) {
+        return HttpResponse::Ok()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(ferrocart_telemetry::render_openmetrics());
+    }
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(ferrocart_telemetry::render_metrics())

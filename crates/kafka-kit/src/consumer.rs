@@ -72,7 +72,7 @@ impl Consumer {
             // The broker answers when so much is there, or after so long: without a least size, every single event
             // of a busy topic would be a request of its own for each group, over all partitions.
             .set("fetch.min.bytes", "65536")
-            .set("fetch.wait.max.ms", "100")
+            .set("fetch.wait.max.ms", "50")
             .set("session.timeout.ms", "10000")
             .set("heartbeat.interval.ms", "2000")
             // A dependency may be away for long; waiting for it must not cost the membership.

@@ -5,6 +5,7 @@
 //! travel without one too. Metrics are rendered for Prometheus by [`render_metrics`].
 
 mod context;
+mod exemplars;
 mod gate;
 mod ids;
 mod task;
@@ -29,6 +30,7 @@ use gate::{EventsOnly, Gate};
 use ids::Ids;
 
 pub use context::{TracePoint, current_trace_id, current_traceparent, set_parent};
+pub use exemplars::{Exemplars, render_openmetrics};
 pub use task::spawn;
 
 /// Bounds of the latency histograms, in seconds.

@@ -41,6 +41,7 @@ pub struct Settings {
     pub openapi_refresh_ms: u64,
     pub flash_sales_refresh_ms: u64,
     pub sse_streams_per_user_max: usize,
+    pub sse_streams_max: usize,
     pub sse_heartbeat_ms: u64,
     pub limits: LimitSettings,
 }

@@ -1,7 +1,7 @@
 use ferrocart_http_kit::BearerAuth;
 use utoipa::OpenApi;
 
-use crate::routes::{api_keys, auth, email_changes, order_events, password_resets, users};
+use crate::routes::{api_keys, auth, email_changes, order_events, password_resets, stock_events, users};
 
 /// The gateway's own part of the public document.
 #[derive(OpenApi)]
@@ -31,10 +31,12 @@ use crate::routes::{api_keys, auth, email_changes, order_events, password_resets
         email_changes::confirm,
         auth::jwks,
         order_events::stream,
+        stock_events::stream,
     ),
     tags(
         (name = "auth", description = "Tokens: logging in, refreshing, guests"),
         (name = "users", description = "Accounts"),
+        (name = "inventory", description = "Stock of SKUs"),
         (name = "orders", description = "Checkout and orders"),
     ),
     modifiers(&BearerAuth),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::web::{self, ServiceConfig};
 use anyhow::Context;
 use ferrocart_config::ConfigError;
+use ferrocart_http_kit::sse::{StreamBounds, Streams};
 use ferrocart_http_kit::{
     Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, run_service,
 };
@@ -28,8 +29,7 @@ use crate::edge::{
 };
 use crate::limits::Limiter;
 use crate::openapi::ApiDoc;
-use crate::routes::order_events::Heartbeat;
-use crate::sse::{self, Feed};
+use crate::sse::{self, Feed, OrderChange, StockChange};
 use crate::workers::{LinkMailer, Pages};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -78,8 +78,6 @@ pub struct Application {
     settings: Settings,
     pool: PgPool,
     clock: SharedClock,
-    /// Ends the streams before the server waits for its requests to end.
-    streams: CancellationToken,
 }
 
 /// What the handlers share.
@@ -87,8 +85,9 @@ pub struct Application {
 struct State {
     edge: web::Data<Edge>,
     identity: Identity,
-    feed: web::Data<Feed>,
-    heartbeat: web::Data<Heartbeat>,
+    orders: web::Data<Feed<OrderChange>>,
+    stock: web::Data<Feed<StockChange>>,
+    streams: web::Data<Streams>,
     documents: web::Data<Documents>,
     page: web::Data<Page>,
     health: web::Data<UpstreamHealth>,
@@ -98,8 +97,9 @@ impl State {
     fn configure(&self, config: &mut ServiceConfig) {
         config
             .app_data(self.edge.clone())
-            .app_data(self.feed.clone())
-            .app_data(self.heartbeat.clone())
+            .app_data(self.orders.clone())
+            .app_data(self.stock.clone())
+            .app_data(self.streams.clone())
             .app_data(self.documents.clone())
             .app_data(self.page.clone())
             .app_data(self.health.clone());
@@ -189,7 +189,6 @@ impl Application {
             .await
             .context("bringing the database up to date")?;
         let server = Server::bind(&settings.http)?.with_tls(&settings.tls)?;
-        let streams = CancellationToken::new();
         let redis = Redis::new(&settings.redis).context("redis_url")?;
         let tokens = AccessTokens::load(&settings.identity, clock.clone())?;
         let issuer = TokenIssuer::load(Gateway::NAME, &settings.auth, clock.clone())?;
@@ -215,8 +214,15 @@ impl Application {
         let state = State {
             edge: web::Data::new(edge),
             identity,
-            feed: web::Data::new(Feed::new(settings.sse_streams_per_user_max, streams.clone())),
-            heartbeat: web::Data::new(Heartbeat(Duration::from_millis(settings.sse_heartbeat_ms))),
+            orders: web::Data::default(),
+            stock: web::Data::default(),
+            streams: web::Data::new(Streams::new(
+                StreamBounds {
+                    per_watcher: settings.sse_streams_per_user_max,
+                    in_all: settings.sse_streams_max,
+                },
+                Duration::from_millis(settings.sse_heartbeat_ms),
+            )),
             documents: web::Data::new(Documents::new(own_document, settings.deprecations.clone())),
             page: web::Data::new(Page::new()),
             health: web::Data::new(UpstreamHealth::default()),
@@ -231,7 +237,6 @@ impl Application {
             settings,
             pool,
             clock,
-            streams,
         })
     }
 
@@ -254,7 +259,6 @@ impl Application {
             settings,
             pool,
             clock,
-            streams,
         } = self;
         let parts = ServerParts {
             service: Gateway::NAME,
@@ -267,10 +271,15 @@ impl Application {
         let background = {
             let state = state.clone();
             move |tasks: &mut Background, stop: CancellationToken| {
-                let feed = state.feed.get_ref().clone();
+                let orders = state.orders.get_ref().clone();
                 tasks.spawn(
                     "order-events",
-                    sse::tail(settings.kafka.clone(), feed, stop.clone()),
+                    sse::tail(settings.kafka.clone(), orders, stop.clone()),
+                );
+                let stock = state.stock.get_ref().clone();
+                tasks.spawn(
+                    "inventory-events",
+                    sse::tail(settings.kafka.clone(), stock, stop.clone()),
                 );
                 let documents = state.documents.get_ref().clone();
                 let upstreams = state.edge.upstreams.clone();
@@ -291,9 +300,11 @@ impl Application {
                 let links = link_mailer(&state, &settings.identity, (pool.clone(), clock.clone()));
                 tasks.spawn("mailed-links", links.run(stop.clone()));
                 tasks.spawn("old-sessions", app::sweep(pool, clock, stop.clone()));
+                let streams = state.streams.get_ref().clone();
                 tasks.spawn("end-streams", async move {
+                    // Before the server waits for its requests to end.
                     stopping.cancelled().await;
-                    streams.cancel();
+                    streams.end();
                     stop.cancelled().await;
                     Ok(())
                 });

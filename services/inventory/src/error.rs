@@ -61,8 +61,6 @@ pub enum ServiceError {
     SaleEnded,
     #[error("the ticket expired")]
     TicketExpired,
-    #[error("too many streams are open: close one first")]
-    TooManyStreams,
     #[error("not all items are in stock")]
     InsufficientStock(Vec<Shortage>),
     #[error("there is no such reservation")]
@@ -162,12 +160,6 @@ impl ServiceError {
             Self::SaleNotFound => Problem::not_found("SALE_NOT_FOUND", self.to_string()),
             Self::TicketNotFound => Problem::not_found("TICKET_NOT_FOUND", self.to_string()),
             Self::BuyerUnknown(_) => Problem::bad_request("BUYER_REQUIRED", self.to_string()),
-            Self::TooManyStreams => Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "TOO_MANY_STREAMS",
-                self.to_string(),
-            )
-            .retry_after(RETRY_AFTER),
             Self::SaleExists
             | Self::SaleState(_)
             | Self::NoSale(_)

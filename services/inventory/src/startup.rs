@@ -6,6 +6,7 @@ use anyhow::Context;
 use chrono::TimeDelta;
 use ferrocart_config::ConfigError;
 use ferrocart_contracts::Topic;
+use ferrocart_http_kit::sse::{StreamBounds, Streams};
 use ferrocart_http_kit::{
     Background, Check, Readiness, Server, ServerParts, ServiceMain, TokenIssuer, TokenVerifier,
 };
@@ -25,7 +26,7 @@ use crate::clients::CatalogClient;
 use crate::config::{DEFAULTS, Settings};
 use crate::consumers::OrderCancellations;
 use crate::domain::HoldSeconds;
-use crate::routes::{self, AppState, Streams};
+use crate::routes::{self, AppState};
 use crate::workers::{Housekeeper, LineServer, Reconciler, SaleKeeper, Sweeper};
 use crate::{SERVICE, openapi};
 
@@ -287,7 +288,10 @@ fn state(
 ) -> anyhow::Result<AppState> {
     let sales = &settings.sales;
     let heartbeat = Duration::from_millis(sales.stream_heartbeat_ms);
-    let bounds = (sales.streams_max, sales.streams_per_user_max);
+    let bounds = StreamBounds {
+        per_watcher: sales.streams_per_user_max,
+        in_all: sales.streams_max,
+    };
     let relay: RelayHandle = tools.relay.clone();
     let issuer = TokenIssuer::load(SERVICE, &settings.auth, Arc::clone(&tools.clock))?;
     let timeout = Duration::from_millis(settings.catalog_timeout_ms);

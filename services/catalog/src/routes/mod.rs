@@ -21,6 +21,14 @@ use crate::app::edit::Editor;
 pub(crate) fn configure(config: &mut ServiceConfig, catalog: &Catalog) {
     config
         .app_data(web::Data::new(catalog.clone()))
+        // The first that matches is taken: what is asked for most stands first.
+        .service(
+            web::resource("/v1/products/{product_id}")
+                .route(web::get().to(read::get))
+                .route(web::put().to(products::replace))
+                .route(web::patch().to(products::merge))
+                .route(web::delete().to(products::archive)),
+        )
         .service(
             web::resource("/v1/categories")
                 .route(web::get().to(categories::list))
@@ -41,13 +49,6 @@ pub(crate) fn configure(config: &mut ServiceConfig, catalog: &Catalog) {
         .service(web::resource("/v1/products:export").route(web::get().to(export::export)))
         .route("/v1/imports/{import_id}", web::get().to(imports::get))
         .route("/v1/imports/{import_id}/errors", web::get().to(imports::errors))
-        .service(
-            web::resource("/v1/products/{product_id}")
-                .route(web::get().to(read::get))
-                .route(web::put().to(products::replace))
-                .route(web::patch().to(products::merge))
-                .route(web::delete().to(products::archive)),
-        )
         .service(
             web::resource("/v1/products/{product_id}/reviews")
                 .route(web::get().to(reviews::list))

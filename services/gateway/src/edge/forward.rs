@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use ferrocart_http_kit::Problem;
 use futures::{Stream, StreamExt, TryStreamExt};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::gate::{Admitted, Edge};
@@ -135,7 +136,9 @@ impl Edge {
             })
             .await?;
         let status = status(service, &incoming.response)?;
-        let headers = headers::to_client(incoming.response.headers());
+        let headers = headers::to_client(incoming.response.headers())
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect();
         let body = incoming
             .response
             .bytes()
@@ -161,8 +164,11 @@ impl WholeAnswer {
         self.status
     }
 
-    pub(crate) fn body(&self) -> &[u8] {
-        &self.body
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            tracing::error!(%error, "a service gave an answer that cannot be read");
+            Problem::internal()
+        })
     }
 
     pub(crate) fn into_response(self) -> HttpResponse {
@@ -303,7 +309,7 @@ async fn answer(service: Service, incoming: Incoming) -> Result<HttpResponse, Pr
     let Incoming { response, turn } = incoming;
     let mut client = HttpResponse::build(status(service, &response)?);
     for (name, value) in headers::to_client(response.headers()) {
-        client.append_header((name, value));
+        client.append_header((name.as_str(), value.as_bytes()));
     }
     match response.content_length() {
         Some(length) if length <= WHOLE_ANSWER_BYTES_MAX => {

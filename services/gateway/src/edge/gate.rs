@@ -7,8 +7,9 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use ferrocart_http_kit::Problem;
+use ferrocart_http_kit::sse::Watcher;
 use uuid::Uuid;
 
 use super::address::{Network, client_address, limit_key};
@@ -236,6 +237,14 @@ impl Edge {
             forwarded_for,
             &self.settings.trusted_proxies,
         ))
+    }
+
+    /// Whose stream it is that such a request opens.
+    pub(crate) fn watcher(&self, request: &HttpRequest, admitted: &Admitted) -> Watcher {
+        match admitted.claims() {
+            Some(claims) => Watcher::User(claims.sub.into()),
+            None => Watcher::Address(self.address(request.peer_addr(), request.headers())),
+        }
     }
 
     fn buckets(

@@ -9,7 +9,9 @@ use super::forward::forward;
 use super::gate::{Admitted, Edge, gate};
 use super::merge::merge_cart;
 use super::table::{Own, Rule, Target, by_path};
-use crate::routes::{api_keys, auth, documents, email_changes, oauth, order_events, password_resets, users};
+use crate::routes::{
+    api_keys, auth, documents, email_changes, oauth, order_events, password_resets, stock_events, users,
+};
 
 /// What every service's server answers itself.
 const COMMON: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/openapi.json"];
@@ -76,6 +78,7 @@ fn own(route: Route, endpoint: Own) -> Route {
         Own::ConfirmPasswordReset => route.to(password_resets::confirm),
         Own::ConfirmEmailChange => route.to(email_changes::confirm),
         Own::Jwks => route.to(auth::jwks),
+        Own::StockEvents => route.to(stock_events::stream),
         Own::OrderEvents => route.to(order_events::stream),
         Own::OpenApi => route.to(documents::openapi),
         Own::Docs => route.to(documents::page),

@@ -123,6 +123,7 @@ pub(crate) enum Own {
     ConfirmEmailChange,
     Jwks,
     OrderEvents,
+    StockEvents,
     OpenApi,
     Docs,
     Upstreams,
@@ -285,6 +286,13 @@ pub(crate) static RULES: &[Rule] = &[
         LoggedIn,
     )
     .class(Class::Stream),
+    own(
+        Verb::Get,
+        "/v1/inventory/{sku_id}/events",
+        Own::StockEvents,
+        Anyone,
+    )
+    .class(Class::Stream),
     // Catalog.
     get("/v1/categories", Catalog, Anyone),
     post("/v1/categories", Catalog, MERCHANT),
@@ -441,6 +449,7 @@ pub fn public_routes() -> impl Iterator<Item = (String, &'static str)> {
 
 /// The rules by path, in the order in which the paths first stand in the table: of two paths that match,
 /// the first wins.
+/// Paths that are asked for most stand first: actix tries one after the other.
 pub(crate) fn by_path() -> Vec<(&'static str, Vec<&'static Rule>)> {
     let mut paths: Vec<(&'static str, Vec<&'static Rule>)> = Vec::new();
     for rule in RULES {
@@ -449,8 +458,22 @@ pub(crate) fn by_path() -> Vec<(&'static str, Vec<&'static Rule>)> {
             None => paths.push((rule.path, vec![rule])),
         }
     }
+    // None of these matches a path of another rule.
+    let place = |path: &str| {
+        let mut busy = BUSY.iter();
+        busy.position(|busy| *busy == path).unwrap_or(BUSY.len())
+    };
+    paths.sort_by_key(|(path, _)| place(path));
     paths
 }
+
+const BUSY: [&str; 5] = [
+    "/v1/products/{product_id}",
+    "/v1/search",
+    "/v1/cart",
+    "/v1/cart/items",
+    "/v1/orders/{order_id}",
+];
 
 #[cfg(test)]
 mod tests {

@@ -7,4 +7,5 @@ pub(crate) mod email_changes;
 pub(crate) mod oauth;
 pub(crate) mod order_events;
 pub(crate) mod password_resets;
+pub(crate) mod stock_events;
 pub(crate) mod users;

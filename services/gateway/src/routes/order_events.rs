@@ -1,26 +1,12 @@
-use std::collections::VecDeque;
-use std::time::Duration;
-
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
+use ferrocart_http_kit::sse::{Streams, last_event_id};
 use ferrocart_http_kit::{Problem, ProblemBody, parse_id};
 use ferrocart_types::{OrderId, Timestamp};
-use futures::Stream;
 use serde::Deserialize;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::edge::{Admitted, Edge, Service};
-use crate::sse::{Feed, OrderChange, StreamSlot, Subscription};
-
-/// How long a request waits for the reader of events right after the gateway's start.
-const LIVE_WAIT: Duration = Duration::from_secs(2);
-/// What a browser waits before it connects again.
-const RETRY_MS: u32 = 1_000;
-
-/// How streams are kept alive; from the settings.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Heartbeat(pub(crate) Duration);
+use crate::sse::{Ear, Feed, OrderChange, is_final};
 
 /// The part of an order that this endpoint tells.
 #[derive(Deserialize)]
@@ -84,17 +70,12 @@ pub(crate) async fn stream(
     path: web::Path<String>,
     admitted: web::ReqData<Admitted>,
     edge: web::Data<Edge>,
-    feed: web::Data<Feed>,
-    heartbeat: web::Data<Heartbeat>,
+    feed: web::Data<Feed<OrderChange>>,
+    streams: web::Data<Streams>,
 ) -> Result<HttpResponse, Problem> {
     let order_id: OrderId = parse_id(&path)?;
-    let claims = admitted
-        .claims()
-        .ok_or_else(|| Problem::unauthenticated("log in first: a bearer token is needed here"))?;
-    let slot = feed.slot(claims.sub).ok_or_else(too_many_streams)?;
-    let is_live = feed.wait_live(LIVE_WAIT).await;
-    // Before the snapshot, so that nothing can happen between the two unseen.
-    let subscription = feed.subscribe(order_id.into());
+    let slot = streams.slot(edge.watcher(&request, &admitted))?;
+    let ear = Ear::open(order_id.into(), &feed, (&streams, slot)).await;
     let order = edge
         .get_as_caller(
             Service::Order,
@@ -105,124 +86,15 @@ pub(crate) async fn stream(
     if order.status() != StatusCode::OK {
         return Ok(order.into_response());
     }
-    let snapshot: Snapshot = serde_json::from_slice(order.body()).map_err(|error| {
-        tracing::error!(%error, "the order service gave an order that cannot be read");
-        Problem::internal()
-    })?;
+    let snapshot: Snapshot = order.read()?;
     let seen = last_event_id(&request);
     let changes = snapshot.since(order_id, seen);
     let is_final = is_final(&snapshot.status);
     if changes.is_empty() && is_final {
         return Ok(HttpResponse::NoContent().finish());
     }
-    let events = Events {
-        waiting: opening(&changes),
-        sequence: snapshot.sequence().max(seen.unwrap_or(0)),
-        is_over: is_final,
-        is_live,
-        heartbeat: ticks(heartbeat.0),
-        subscription,
-        feed: feed.get_ref().clone(),
-        _slot: slot,
-    };
-    Ok(HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header(("cache-control", "no-store"))
-        // nginx would otherwise collect events before it passes them on.
-        .insert_header(("x-accel-buffering", "no"))
-        .streaming(events.into_stream()))
-}
-
-fn is_final(status: &str) -> bool {
-    matches!(status, "DELIVERED" | "CANCELLED" | "REFUNDED")
-}
-
-fn too_many_streams() -> Problem {
-    let detail = "you have too many open event streams: close one first";
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_STREAMS", detail)
-        .retry_after(Duration::from_secs(1))
-}
-
-/// What is no sequence of ours counts as nothing seen.
-fn last_event_id(request: &HttpRequest) -> Option<i64> {
-    request
-        .headers()
-        .get("last-event-id")?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-}
-
-fn ticks(period: Duration) -> Interval {
-    let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
-fn opening(changes: &[OrderChange]) -> VecDeque<Bytes> {
-    let mut waiting = VecDeque::from([Bytes::from(format!("retry: {RETRY_MS}\n\n"))]);
-    waiting.extend(changes.iter().map(event));
-    waiting
-}
-
-fn event(change: &OrderChange) -> Bytes {
-    let data = serde_json::to_string(change).unwrap_or_default();
-    Bytes::from(format!("event: order\nid: {}\ndata: {data}\n\n", change.sequence))
-}
-
-/// An open stream.
-struct Events {
-    waiting: VecDeque<Bytes>,
-    /// Of the last event that was sent.
-    sequence: i64,
-    is_over: bool,
-    /// Whether events arrived when the stream was opened.
-    is_live: bool,
-    heartbeat: Interval,
-    subscription: Subscription,
-    feed: Feed,
-    _slot: StreamSlot,
-}
-
-impl Events {
-    fn into_stream(self) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
-        futures::stream::unfold(self, |mut events| async move {
-            let bytes = events.next().await?;
-            Some((Ok(bytes), events))
-        })
-    }
-
-    async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(bytes) = self.waiting.pop_front() {
-                return Some(bytes);
-            }
-            if self.is_over {
-                return None;
-            }
-            tokio::select! {
-                change = self.subscription.next() => self.take(&change?),
-                _ = self.heartbeat.tick() => {
-                    // What happened before events arrived was missed: the client comes again for a snapshot.
-                    self.is_over = !self.is_live && self.feed.wait_live(Duration::ZERO).await;
-                    self.waiting.push_back(Bytes::from_static(b": still here\n\n"));
-                }
-                () = self.feed.stopping() => return None,
-            }
-        }
-    }
-
-    fn take(&mut self, change: &OrderChange) {
-        // Delivered again, or told by the snapshot already.
-        if change.sequence <= self.sequence {
-            return;
-        }
-        self.sequence = change.sequence;
-        self.is_over = is_final(&change.status);
-        self.waiting.push_back(event(change));
-    }
+    let sequence = snapshot.sequence().max(seen.unwrap_or(0));
+    Ok(ear.respond(&changes, sequence, is_final))
 }
 
 #[cfg(test)]

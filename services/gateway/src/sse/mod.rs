@@ -1,7 +1,13 @@
-//! Live order status: the feed that connections listen to, and the reader that fills it.
+//! What happens to orders and to stock, live: the feeds that connections listen to, and the readers that fill them.
 
+mod events;
 mod feed;
+mod order;
+mod stock;
 mod tail;
 
-pub(crate) use feed::{Feed, OrderChange, StreamSlot, Subscription};
+pub(crate) use events::Ear;
+pub(crate) use feed::Feed;
+pub(crate) use order::{OrderChange, is_final};
+pub(crate) use stock::StockChange;
 pub(crate) use tail::tail;

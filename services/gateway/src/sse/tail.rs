@@ -3,61 +3,65 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use ferrocart_contracts::v1::{
-    OrderCancelled, OrderConfirmed, OrderDelivered, OrderPartiallyRefunded, OrderPaymentPending, OrderPlaced,
-    OrderRefunded, OrderShipped,
-};
-use ferrocart_contracts::{Envelope, Event, Topic};
+use ferrocart_contracts::{Envelope, Topic};
 use ferrocart_kafka_kit::{KafkaSettings, ensure_topics};
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::feed::{Feed, OrderChange};
+use super::feed::{Change, Feed};
 
 const RETRY: Duration = Duration::from_secs(1);
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads order-events from their end on, all partitions, for this process alone: every gateway needs every
-/// event, and what happened before is in the snapshots. No group, so nothing is committed or rebalanced.
+/// Reads a topic from its end on, all partitions, for this process alone, for as long as that is wanted: every gateway
+/// needs every event, and what happened before is in the snapshots. No group, so nothing is committed or rebalanced.
 /// While Kafka is away the gateway serves everything else.
-pub(crate) async fn tail(
+pub(crate) async fn tail<C: Change>(
     settings: KafkaSettings,
-    feed: Feed,
+    feed: Feed<C>,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
-    let consumer = loop {
-        let outcome = tokio::select! {
-            () = cancel.cancelled() => return Ok(()),
-            outcome = begin(&settings) => outcome,
-        };
-        match outcome {
-            Ok(consumer) => break consumer,
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "order events cannot be read yet");
+    let reading = async {
+        loop {
+            feed.wanted().await;
+            match begin(&settings, C::TOPIC).await {
+                Ok(consumer) => {
+                    feed.set_live(true);
+                    tokio::select! {
+                        () = feed.unwanted() => {}
+                        () = read(&consumer, &feed) => {}
+                    }
+                    feed.set_live(false);
+                }
+                Err(error) => {
+                    let topic = C::TOPIC.name();
+                    tracing::warn!(error = format!("{error:#}"), "{topic} cannot be read yet");
+                    tokio::time::sleep(RETRY).await;
+                }
             }
         }
-        tokio::select! {
-            () = cancel.cancelled() => return Ok(()),
-            () = tokio::time::sleep(RETRY) => {}
-        }
     };
-    feed.set_live();
+    tokio::select! {
+        () = cancel.cancelled() => Ok(()),
+        () = reading => Ok(()),
+    }
+}
+
+/// Never ends.
+async fn read<C: Change>(consumer: &StreamConsumer, feed: &Feed<C>) {
     loop {
-        let message = tokio::select! {
-            () = cancel.cancelled() => return Ok(()),
-            message = consumer.recv() => message,
-        };
-        match message {
+        match consumer.recv().await {
             Ok(message) => {
-                if let Some(change) = change(&message) {
-                    feed.publish(change);
+                if let Some(key) = key(&message) {
+                    feed.publish(key, || C::of(&envelope(&message)?, key));
                 }
             }
             Err(error) => {
                 // librdkafka reconnects by itself and goes on where it was.
-                tracing::warn!(%error, "reading order events");
+                tracing::warn!(%error, "reading {}", C::TOPIC.name());
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -65,7 +69,7 @@ pub(crate) async fn tail(
 }
 
 /// Fixes the place in every partition from which on nothing is missed.
-async fn begin(settings: &KafkaSettings) -> anyhow::Result<Arc<StreamConsumer>> {
+async fn begin(settings: &KafkaSettings, topic: Topic) -> anyhow::Result<Arc<StreamConsumer>> {
     ensure_topics(settings, None).await?;
     let consumer: StreamConsumer = ClientConfig::new()
         .set("bootstrap.servers", &settings.kafka_brokers)
@@ -78,9 +82,9 @@ async fn begin(settings: &KafkaSettings) -> anyhow::Result<Arc<StreamConsumer>> 
         .set("auto.offset.reset", "latest")
         .set("fetch.wait.max.ms", "50")
         .create()
-        .context("consumer of order events")?;
+        .context("a consumer")?;
     let consumer = Arc::new(consumer);
-    let topic = format!("{}{}", settings.kafka_topic_prefix, Topic::Order);
+    let topic = format!("{}{}", settings.kafka_topic_prefix, topic);
     let asked = Arc::clone(&consumer);
     // The calls of librdkafka that ask the broker block.
     tokio::task::spawn_blocking(move || assign_ends(&asked, &topic)).await??;
@@ -104,41 +108,20 @@ fn assign_ends(consumer: &StreamConsumer, topic: &str) -> anyhow::Result<()> {
     consumer.assign(&places).context("assigning partitions")
 }
 
-/// What an event says about its order; `None` for what is no order event that we know.
-fn change(message: &BorrowedMessage<'_>) -> Option<OrderChange> {
+/// The key of an event is the id of what it tells of.
+fn key(message: &BorrowedMessage<'_>) -> Option<Uuid> {
+    std::str::from_utf8(message.key()?).ok()?.parse().ok()
+}
+
+/// `None` for a record that is no event.
+fn envelope(message: &BorrowedMessage<'_>) -> Option<Envelope> {
     let header = |name: &'static str| {
         let headers = message.headers()?;
         let value = headers.iter().find(|header| header.key == name)?.value?;
         std::str::from_utf8(value).ok()
     };
-    let envelope = match Envelope::from_headers(header, Bytes::new()) {
-        Ok(envelope) => envelope,
-        Err(error) => {
-            tracing::debug!(%error, "a record of order-events that is no event");
-            return None;
-        }
-    };
-    Some(OrderChange {
-        order_id: envelope.subject.parse().ok()?,
-        status: status_of(&envelope.event_type)?.to_owned(),
-        sequence: envelope.sequence,
-        at: envelope.time,
-    })
-}
-
-/// Every event names the state that its order came into.
-fn status_of(event_type: &str) -> Option<&'static str> {
-    [
-        (OrderPlaced::TYPE, "PLACED"),
-        (OrderPaymentPending::TYPE, "PAYMENT_PENDING"),
-        (OrderConfirmed::TYPE, "CONFIRMED"),
-        (OrderShipped::TYPE, "SHIPPED"),
-        (OrderDelivered::TYPE, "DELIVERED"),
-        // A part of the money leaves it as it was.
-        (OrderPartiallyRefunded::TYPE, "DELIVERED"),
-        (OrderRefunded::TYPE, "REFUNDED"),
-        (OrderCancelled::TYPE, "CANCELLED"),
-    ]
-    .into_iter()
-    .find_map(|(known, status)| (known == event_type).then_some(status))
+    let payload = Bytes::copy_from_slice(message.payload().unwrap_or_default());
+    Envelope::from_headers(header, payload)
+        .inspect_err(|error| tracing::debug!(%error, "a record that is no event"))
+        .ok()
 }

@@ -14,6 +14,7 @@ mod outside_issuer;
 mod password_resets;
 mod password_tries;
 mod roles;
+mod stock_events;
 mod tls;
 mod tokens;
 mod upstream;

@@ -40,6 +40,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/docs", ANYONE),
     ("GET", "/health/upstreams", ANYONE),
     ("GET", "/v1/orders/{id}/events", LOGGED_IN),
+    ("GET", "/v1/inventory/{id}/events", ANYONE),
     ("GET", "/v1/categories", ANYONE),
     ("POST", "/v1/categories", MERCHANT),
     ("GET", "/v1/categories/{id}/attributes", MERCHANT),

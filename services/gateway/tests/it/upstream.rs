@@ -23,6 +23,7 @@ struct Inner {
     verifiers: Vec<(&'static str, TokenVerifier)>,
     hits: AtomicUsize,
     orders: Mutex<HashMap<String, Value>>,
+    stock: Mutex<HashMap<String, Value>>,
     /// The SKUs of live sales.
     sales: Mutex<Vec<uuid::Uuid>>,
     /// What was to be mailed.
@@ -57,6 +58,7 @@ impl Upstream {
                 verifiers,
                 hits: AtomicUsize::new(0),
                 orders: Mutex::default(),
+                stock: Mutex::default(),
                 sales: Mutex::default(),
                 mails: Mutex::default(),
                 fault: Mutex::default(),
@@ -72,6 +74,7 @@ impl Upstream {
                 .route("/v1/flash-sales", web::get().to(flash_sales))
                 .route("/internal/v1/links", web::post().to(mail_link))
                 .route("/v1/orders/{id}", web::get().to(order))
+                .route("/v1/inventory/{id}", web::get().to(stock))
                 .route("/v1/products:import", web::post().to(import))
                 .default_service(web::to(echo))
         })
@@ -108,6 +111,14 @@ impl Upstream {
 
     pub(crate) fn set_order(&self, id: uuid::Uuid, order: Value) {
         self.inner.orders.lock().unwrap().insert(id.to_string(), order);
+    }
+
+    /// So many on hand, none of them reserved, at that version.
+    pub(crate) fn set_stock(&self, sku: uuid::Uuid, on_hand: i64, version: i64) {
+        let stock = json!({
+            "sku_id": sku, "on_hand": on_hand, "reserved": 0, "available": on_hand, "version": version,
+        });
+        self.inner.stock.lock().unwrap().insert(sku.to_string(), stock);
     }
 
     /// From now on an order is answered only when a permit is added.
@@ -200,6 +211,19 @@ async fn order(
         Some(_) => Err(Problem::forbidden("this is another customer's order")),
         None => Err(Problem::not_found("ORDER_NOT_FOUND", "there is no such order")),
     }
+}
+
+async fn stock(
+    request: HttpRequest,
+    path: web::Path<String>,
+    upstream: web::Data<Upstream>,
+) -> Result<HttpResponse, Problem> {
+    upstream.inner.hits.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(upstream.caller(&request)?["audience"], "inventory");
+    let stock = upstream.inner.stock.lock().unwrap().get(path.as_str()).cloned();
+    stock
+        .map(|stock| HttpResponse::Ok().json(stock))
+        .ok_or_else(|| Problem::not_found("PRODUCT_NOT_FOUND", "there is no such SKU"))
 }
 
 /// Answers a line for every line, while the body still comes.

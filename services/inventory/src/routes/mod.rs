@@ -10,10 +10,10 @@ mod reserve;
 mod sales;
 mod stock;
 mod stock_changes;
-mod streams;
 mod waitlist;
 
 use actix_web::web::{self, Data, ServiceConfig};
+use ferrocart_http_kit::sse::Streams;
 use ferrocart_http_kit::{Caller, Problem, Role};
 use ferrocart_types::{InvalidId, OrderId, ReservationId, SharedClock, SharedIds, SkuId, UserId};
 use sqlx::PgPool;
@@ -43,7 +43,6 @@ pub(crate) use stock::{__path_list_stock, __path_read_stock};
 pub(crate) use stock_changes::{
     __path_adjust, __path_discontinue, __path_initialise, __path_initialise_batch, __path_set_stock,
 };
-pub(crate) use streams::Streams;
 pub(crate) use waitlist::{__path_join, __path_leave, __path_watch_ticket};
 
 /// What the handlers work with.

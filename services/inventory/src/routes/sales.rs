@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::SecondsFormat;
+use ferrocart_http_kit::sse::{self, StreamSlot, Streams, Watcher};
 use ferrocart_http_kit::{
     Caller, Json, Page, PageQuery, Problem, ProblemBody, Query, Role, detached, encode_cursor,
 };
@@ -19,7 +20,6 @@ use crate::app::View;
 use crate::domain::{Counters, Sale, SaleCommand, SaleId, SaleState};
 use crate::error::ServiceError;
 use crate::routes::idempotency::{self, request_key, stored};
-use crate::routes::streams::{self, HEARTBEAT, Slot, Streams};
 use crate::routes::{AppState, STOCK_WRITERS, bound_to, parse_sku, require_own};
 
 const UNITS_PER_BUYER_MAX: i64 = 10_000;
@@ -363,9 +363,9 @@ pub(crate) async fn watch_sale(
     path: Path<String>,
 ) -> Result<HttpResponse, ServiceError> {
     let sale = visible(&caller, &state, &path).await?;
-    let slot = state.streams.slot(caller.user().ok().map(|user| user.user_id))?;
+    let slot = state.streams.slot(watcher(&caller))?;
     let events = SaleEvents {
-        waiting: VecDeque::from([streams::opening()]),
+        waiting: VecDeque::from([sse::opening()]),
         views: state.meter.view(sale.sale),
         last: None,
         count: 0,
@@ -374,10 +374,17 @@ pub(crate) async fn watch_sale(
         streams: state.streams.clone(),
         _slot: slot,
     };
-    Ok(streams::respond(futures::stream::unfold(
+    Ok(sse::respond(futures::stream::unfold(
         events,
         |mut events| async move { Some((events.next().await?, events)) },
     )))
+}
+
+/// The gateway does not tell viewers without an account apart.
+fn watcher(caller: &Caller) -> Watcher {
+    caller
+        .user()
+        .map_or(Watcher::Anybody, |user| Watcher::User(user.user_id))
 }
 
 struct SaleEvents {
@@ -389,7 +396,7 @@ struct SaleEvents {
     is_over: bool,
     heartbeat: tokio::time::Interval,
     streams: Streams,
-    _slot: Slot,
+    _slot: StreamSlot,
 }
 
 impl SaleEvents {
@@ -406,7 +413,7 @@ impl SaleEvents {
                     changed.ok()?;
                     self.take();
                 }
-                _ = self.heartbeat.tick() => self.waiting.push_back(HEARTBEAT.to_owned()),
+                _ = self.heartbeat.tick() => self.waiting.push_back(sse::HEARTBEAT.to_owned()),
                 () = self.streams.stopping() => return None,
             }
         }
@@ -420,7 +427,7 @@ impl SaleEvents {
         let data = serde_json::to_string(&dto).unwrap_or_default();
         if self.last.as_ref() != Some(&data) {
             self.count += 1;
-            self.waiting.push_back(streams::event("sale", self.count, &dto));
+            self.waiting.push_back(sse::event("sale", self.count, &dto));
             self.last = Some(data);
         }
     }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use actix_web::web::{Data, Path};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use ferrocart_http_kit::sse::{self, StreamSlot, Streams, Watcher};
 use ferrocart_http_kit::{Caller, IdempotencyKey, Json, Problem, ProblemBody, Role, detached};
 use ferrocart_types::{Quantity, SkuId};
 use garde::Validate;
@@ -15,7 +16,6 @@ use crate::domain::{Ticket, TicketId, TicketState};
 use crate::error::ServiceError;
 use crate::routes::idempotency::request_key_of;
 use crate::routes::sales::time;
-use crate::routes::streams::{self, HEARTBEAT, Slot, Streams};
 use crate::routes::{AppState, parse_sku};
 
 const WAIT_SECONDS_MAX: u64 = 30;
@@ -125,7 +125,7 @@ pub(crate) async fn join(
     };
     let wait = Duration::from_secs(body.value.wait_seconds);
     let slot = (!wait.is_zero())
-        .then(|| state.streams.slot(Some(buyer)))
+        .then(|| state.streams.slot(Watcher::User(buyer)))
         .transpose()?;
     let desk = state.waitlist.clone();
     let (id, replayed) = detached("waitlist-join", async move { desk.join(&joining, &key).await }).await?;
@@ -206,18 +206,18 @@ pub(crate) async fn watch_ticket(
     request: HttpRequest,
 ) -> Result<HttpResponse, ServiceError> {
     let id = own(&caller, &state, &path).await?.ticket;
-    let slot = state.streams.slot(Some(caller.user()?.user_id))?;
+    let slot = state.streams.slot(Watcher::User(caller.user()?.user_id))?;
     // Before the snapshot, so that nothing can happen between the two unseen.
     let watching = state.waitlist.tools.waiters.watch(id);
     let ticket = state.waitlist.find(id).await?;
-    let seen = streams::last_event_id(&request).unwrap_or(0);
+    let seen = sse::last_event_id(&request).unwrap_or(0);
     if seen >= ticket.sequence() && ticket.state.is_final() {
         return Ok(HttpResponse::NoContent().finish());
     }
-    let mut waiting = VecDeque::from([streams::opening()]);
+    let mut waiting = VecDeque::from([sse::opening()]);
     if ticket.sequence() > seen {
         let dto = ticket_dto(&state, &ticket).await?;
-        waiting.push_back(streams::event("ticket", ticket.sequence(), &dto));
+        waiting.push_back(sse::event("ticket", ticket.sequence(), &dto));
     }
     let events = TicketEvents {
         waiting,
@@ -227,7 +227,7 @@ pub(crate) async fn watch_ticket(
         streams: state.streams.clone(),
         _slot: slot,
     };
-    Ok(streams::respond(futures::stream::unfold(
+    Ok(sse::respond(futures::stream::unfold(
         events,
         |mut events| async move { Some((events.next().await?, events)) },
     )))
@@ -239,7 +239,7 @@ struct TicketEvents {
     is_over: bool,
     heartbeat: tokio::time::Interval,
     streams: Streams,
-    _slot: Slot,
+    _slot: StreamSlot,
 }
 
 impl TicketEvents {
@@ -254,9 +254,9 @@ impl TicketEvents {
             ticket = self.watching.outcome() => {
                 let ticket = ticket?;
                 self.is_over = true;
-                Some(streams::event("ticket", ticket.sequence(), &TicketDto::new(&ticket, None)))
+                Some(sse::event("ticket", ticket.sequence(), &TicketDto::new(&ticket, None)))
             }
-            _ = self.heartbeat.tick() => Some(HEARTBEAT.to_owned()),
+            _ = self.heartbeat.tick() => Some(sse::HEARTBEAT.to_owned()),
             () = self.streams.stopping() => None,
         }
     }
