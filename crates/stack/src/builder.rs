@@ -25,6 +25,8 @@ pub struct External {
     /// The URL of a role that may create databases and roles.
     pub postgres_admin: Option<String>,
     pub redis: Option<String>,
+    /// Absent: the other one has the carts as well.
+    pub redis_cart: Option<String>,
     pub kafka_brokers: Option<String>,
 }
 
@@ -33,6 +35,7 @@ impl External {
         match component {
             Component::Postgres => self.postgres_admin.is_some(),
             Component::Redis => self.redis.is_some(),
+            Component::RedisCart => self.redis_cart.is_some() || self.redis.is_some(),
             Component::Kafka => self.kafka_brokers.is_some(),
             Component::PspSandbox | Component::Service(_) => false,
         }

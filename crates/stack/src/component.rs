@@ -1,4 +1,4 @@
-//! What a stack consists of: three stores, the payment provider's sandbox and the eight services.
+//! What a stack consists of: the stores, the payment provider's sandbox and the eight services.
 
 use std::fmt;
 
@@ -93,7 +93,10 @@ impl Service {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
     Postgres,
+    /// A cache, limits, counters: it keeps nothing.
     Redis,
+    /// The carts, which it keeps.
+    RedisCart,
     Kafka,
     PspSandbox,
     Service(Service),
@@ -118,11 +121,12 @@ impl fmt::Display for Service {
 }
 
 impl Component {
-    pub const STORES: [Self; 3] = [Self::Postgres, Self::Redis, Self::Kafka];
+    pub const STORES: [Self; 4] = [Self::Postgres, Self::Redis, Self::RedisCart, Self::Kafka];
 
     /// All components, in the order in which they start.
     pub fn all() -> Vec<Self> {
-        let mut all = vec![Self::Postgres, Self::Redis, Self::Kafka, Self::PspSandbox];
+        let mut all = Self::STORES.to_vec();
+        all.push(Self::PspSandbox);
         all.extend(Service::ALL.map(Self::Service));
         all
     }
@@ -136,6 +140,7 @@ impl Component {
         match self {
             Self::Postgres => "postgres",
             Self::Redis => "redis",
+            Self::RedisCart => "redis-cart",
             Self::Kafka => "kafka",
             Self::PspSandbox => "psp-sandbox",
             Self::Service(service) => service.name(),
@@ -148,13 +153,14 @@ impl Component {
             Self::PspSandbox => "psp",
             other => other.name(),
         };
-        format!("FERROCART_{}_PORT", name.to_uppercase())
+        format!("FERROCART_{}_PORT", name.to_uppercase().replace('-', "_"))
     }
 
     pub fn default_port(self) -> u16 {
         match self {
             Self::Postgres => 5440,
             Self::Redis => 6390,
+            Self::RedisCart => 6391,
             Self::Kafka => 9094,
             Self::PspSandbox => 8090,
             Self::Service(Service::Gateway) => 8080,
@@ -172,7 +178,7 @@ impl Component {
 /// Which components a stack starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Components {
-    /// PostgreSQL, Redis and Kafka.
+    /// PostgreSQL, both Redis servers and Kafka.
     Stores,
     /// The stores, the payment provider's sandbox and all services.
     All,

@@ -41,6 +41,9 @@ pub(crate) struct Secrets {
     pub(crate) postgres_superuser: String,
     pub(crate) postgres_roles: BTreeMap<String, String>,
     pub(crate) redis: String,
+    /// Folders of before have none.
+    #[serde(default)]
+    pub(crate) redis_cart: String,
     pub(crate) kafka_cluster_id: String,
     pub(crate) psp_api_key: String,
     pub(crate) psp_webhook_secret: String,
@@ -57,8 +60,13 @@ impl Secrets {
             Some(secrets) => secrets,
             None => Self::generate()?,
         };
-        if secrets.webhook_seal_key.is_empty() {
-            secrets.webhook_seal_key = STANDARD.encode(random_bytes::<32>()?);
+        if secrets.webhook_seal_key.is_empty() || secrets.redis_cart.is_empty() {
+            if secrets.webhook_seal_key.is_empty() {
+                secrets.webhook_seal_key = STANDARD.encode(random_bytes::<32>()?);
+            }
+            if secrets.redis_cart.is_empty() {
+                secrets.redis_cart = random_hex::<20>()?;
+            }
             write_private(&layout.secrets(), &serde_json::to_string_pretty(&secrets)?)?;
         }
         create_keys(layout)?;
@@ -102,6 +110,7 @@ impl Secrets {
             postgres_superuser: random_hex::<20>()?,
             postgres_roles,
             redis: random_hex::<20>()?,
+            redis_cart: String::new(),
             kafka_cluster_id: kafka_cluster_id()?,
             psp_api_key: format!("sk_test_{}", random_hex::<16>()?),
             psp_webhook_secret: format!("whsec_{}", random_hex::<24>()?),
@@ -223,6 +232,8 @@ mod tests {
         let key = fs::read(layout.gateway_jwt_key()).unwrap();
         let second = Secrets::load_or_create(&layout).unwrap();
         assert_eq!(first.redis, second.redis);
+        assert_eq!(first.redis_cart, second.redis_cart);
+        assert_ne!(first.redis, first.redis_cart);
         assert_eq!(key, fs::read(layout.gateway_jwt_key()).unwrap());
         for path in [
             layout.secrets(),

@@ -31,6 +31,7 @@ impl Layout {
             layout.logs(),
             layout.keys(),
             layout.redis(),
+            layout.redis_cart(),
             layout.kafka(),
             layout.psp(),
             layout.mail(),
@@ -95,6 +96,10 @@ impl Layout {
 
     pub(crate) fn redis(&self) -> PathBuf {
         self.root.join("redis")
+    }
+
+    pub(crate) fn redis_cart(&self) -> PathBuf {
+        self.root.join("redis-cart")
     }
 
     pub(crate) fn kafka(&self) -> PathBuf {

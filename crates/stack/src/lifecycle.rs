@@ -146,7 +146,7 @@ impl Stack {
                     node.format(&self.secrets.kafka_cluster_id).await?;
                 }
             }
-            Component::Redis | Component::PspSandbox | Component::Service(_) => {}
+            Component::Redis | Component::RedisCart | Component::PspSandbox | Component::Service(_) => {}
         }
         Ok(())
     }
@@ -236,7 +236,7 @@ pub(crate) fn stop_waves(components: &[Component]) -> Vec<Vec<Component>> {
         Component::Service(Service::Gateway) => 0,
         Component::Service(_) => 1,
         Component::PspSandbox => 2,
-        Component::Postgres | Component::Redis | Component::Kafka => 3,
+        Component::Postgres | Component::Redis | Component::RedisCart | Component::Kafka => 3,
     };
     (0..4)
         .map(|number| {

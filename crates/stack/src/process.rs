@@ -78,7 +78,7 @@ impl Ending {
                 grace: Duration::from_secs(30),
                 at_once: Signal::SIGQUIT,
             },
-            Component::Redis | Component::Kafka => Self {
+            Component::Redis | Component::RedisCart | Component::Kafka => Self {
                 signal: Signal::SIGTERM,
                 grace: Duration::from_secs(30),
                 at_once: Signal::SIGKILL,

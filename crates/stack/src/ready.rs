@@ -71,7 +71,9 @@ impl Stack {
                     .await
                     .context("close the connection to PostgreSQL")
             }
-            Component::Redis => redis::ping(port, self.redis_password()).await,
+            Component::Redis | Component::RedisCart => {
+                redis::ping(port, self.redis_password(component)).await
+            }
             Component::Kafka => kafka::ping(port).await,
             Component::PspSandbox => {
                 TcpStream::connect(("127.0.0.1", port))

@@ -21,6 +21,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) ports: &'a PortPlan,
     pub(crate) secrets: &'a Secrets,
     pub(crate) redis_url: &'a str,
+    pub(crate) redis_cart_url: &'a str,
     pub(crate) kafka_brokers: &'a str,
     /// By service, of those that have a database.
     pub(crate) database_urls: &'a BTreeMap<Service, String>,
@@ -50,7 +51,11 @@ impl Surroundings<'_> {
             set("DATABASE_URL", url.clone());
         }
         if service.uses_redis() {
-            set("REDIS_URL", self.redis_url.to_owned());
+            let url = match service {
+                Service::Cart => self.redis_cart_url,
+                _ => self.redis_url,
+            };
+            set("REDIS_URL", url.to_owned());
         }
         for neighbour in service.calls() {
             set(&neighbour.url_variable(), self.url((*neighbour).into()));

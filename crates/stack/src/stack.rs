@@ -80,6 +80,7 @@ impl Stack {
         match component.into() {
             Component::Postgres => self.postgres_admin_url(),
             Component::Redis => self.redis_url(),
+            Component::RedisCart => self.redis_cart_url(),
             Component::Kafka => self.kafka_brokers(),
             other => format!("http://127.0.0.1:{}", self.ports.port(other)),
         }
@@ -111,6 +112,13 @@ impl Stack {
         self.external.redis.clone().unwrap_or_else(own)
     }
 
+    /// Where the carts are.
+    pub fn redis_cart_url(&self) -> String {
+        let own = || redis::url(self.ports.port(Component::RedisCart), &self.secrets.redis_cart);
+        let given = self.external.redis_cart.as_ref().or(self.external.redis.as_ref());
+        given.cloned().unwrap_or_else(own)
+    }
+
     pub fn kafka_brokers(&self) -> String {
         let own = || format!("127.0.0.1:{}", self.ports.port(Component::Kafka));
         self.external.kafka_brokers.clone().unwrap_or_else(own)
@@ -125,8 +133,11 @@ impl Stack {
         Ok(env)
     }
 
-    pub(crate) fn redis_password(&self) -> &str {
-        &self.secrets.redis
+    pub(crate) fn redis_password(&self, component: Component) -> &str {
+        match component {
+            Component::RedisCart => &self.secrets.redis_cart,
+            _ => &self.secrets.redis,
+        }
     }
 
     pub(crate) fn http(&self) -> &reqwest::Client {
@@ -146,6 +157,7 @@ impl Stack {
             ports: &self.ports,
             secrets: &self.secrets,
             redis_url: &self.redis_url(),
+            redis_cart_url: &self.redis_cart_url(),
             kafka_brokers: &self.kafka_brokers(),
             database_urls: &database_urls,
         })
@@ -159,7 +171,9 @@ impl Stack {
                 let cluster = postgres::Cluster::locate(&self.layout, &self.secrets.stack_id)?;
                 Ok(cluster.launch(&self.layout, port))
             }
-            Component::Redis => redis::launch(&self.layout, port, &self.secrets.redis),
+            Component::Redis | Component::RedisCart => {
+                redis::launch(&self.layout, component, port, self.redis_password(component))
+            }
             Component::Kafka => {
                 Ok(kafka::Node::locate(&self.layout, &self.ports)?.launch(&self.layout, port))
             }

@@ -29,7 +29,7 @@ impl TestEnv {
         Self {
             keys: TestKeys::generate(),
             pg: new_database(service).await,
-            redis: new_redis().await,
+            redis: new_redis(service).await,
             kafka: KafkaSettings {
                 kafka_brokers: variable("FERROCART_TEST_KAFKA_BROKERS"),
                 kafka_topic_prefix: format!("t{}.", fresh_uuid().simple()),
@@ -121,8 +121,11 @@ async fn new_database(service: &str) -> PgSettings {
     }
 }
 
-async fn new_redis() -> RedisSettings {
-    let url = variable("FERROCART_TEST_REDIS_URL");
+async fn new_redis(service: &str) -> RedisSettings {
+    let url = variable(match service {
+        "cart" => "FERROCART_TEST_REDIS_CART_URL",
+        _ => "FERROCART_TEST_REDIS_URL",
+    });
     let client = redis::Client::open(url.as_str()).expect("a Redis URL");
     let mut connection = client
         .get_multiplexed_async_connection()

@@ -102,6 +102,9 @@ struct Engines {
     postgres_admin_url: Option<String>,
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
+    /// A Redis that keeps the carts; without one they are in the other
+    #[arg(long, env = "REDIS_CART_URL", hide_env_values = true)]
+    redis_cart_url: Option<String>,
     #[arg(long, env = "KAFKA_BROKERS")]
     kafka_brokers: Option<String>,
 }
@@ -112,6 +115,7 @@ impl Engines {
         External {
             postgres_admin: given(self.postgres_admin_url),
             redis: given(self.redis_url),
+            redis_cart: given(self.redis_cart_url),
             kafka_brokers: given(self.kafka_brokers),
         }
     }

@@ -47,11 +47,17 @@ pub(crate) async fn test_env(options: TestEnv) -> Result<ExitCode> {
         .args(args)
         .env("FERROCART_TEST_POSTGRES_ADMIN_URL", stack.postgres_admin_url())
         .env("FERROCART_TEST_REDIS_URL", stack.redis_url())
+        .env("FERROCART_TEST_REDIS_CART_URL", stack.redis_cart_url())
         .env("FERROCART_TEST_KAFKA_BROKERS", stack.kafka_brokers())
         .env("FERROCART_TEST_BIN_DIR", &bin_dir)
         .stdin(Stdio::null());
     // Read as an existing engine's address by whatever starts a stack below.
-    for name in ["POSTGRES_ADMIN_URL", "REDIS_URL", "KAFKA_BROKERS"] {
+    for name in [
+        "POSTGRES_ADMIN_URL",
+        "REDIS_URL",
+        "REDIS_CART_URL",
+        "KAFKA_BROKERS",
+    ] {
         command.env_remove(name);
     }
     if options.sum_tests {

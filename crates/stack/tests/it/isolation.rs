@@ -2,7 +2,7 @@ use ferrocart_stack::{Component, Service, Stack};
 use sqlx::{Connection as _, PgConnection, Row as _};
 use url::Url;
 
-use crate::support::{connect, redis, stack_of};
+use crate::support::{carts, connect, redis, stack_of};
 
 fn with_databases() -> Vec<Service> {
     Service::ALL
@@ -73,7 +73,7 @@ async fn a_role_has_no_powers_and_a_password_is_needed() {
 
 #[tokio::test]
 async fn what_is_acknowledged_is_durable_by_the_settings_in_force() {
-    let stack = stack_of(&[Component::Postgres, Component::Redis]).await;
+    let stack = stack_of(&[Component::Postgres, Component::RedisCart]).await;
     let mut admin = connect(&stack.postgres_admin_url()).await;
     for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
         let row = sqlx::query("SELECT current_setting($1)")
@@ -83,9 +83,9 @@ async fn what_is_acknowledged_is_durable_by_the_settings_in_force() {
             .unwrap();
         assert_eq!(row.get::<String, _>(0), "on", "{setting}");
     }
-    assert_eq!(redis(&stack, "CONFIG GET appendonly").await, "yes");
-    assert_eq!(redis(&stack, "CONFIG GET appendfsync").await, "always");
-    assert_eq!(redis(&stack, "CONFIG GET maxmemory-policy").await, "noeviction");
+    assert_eq!(carts(&stack, "CONFIG GET appendonly").await, "yes");
+    assert_eq!(carts(&stack, "CONFIG GET appendfsync").await, "always");
+    assert_eq!(carts(&stack, "CONFIG GET maxmemory-policy").await, "noeviction");
 }
 
 #[tokio::test]

@@ -31,16 +31,19 @@ async fn a_process_that_dies_while_it_starts_is_named_with_its_last_words() {
     let redis = || {
         Stack::builder()
             .folder(folder.path())
-            .components(Components::Of(vec![Component::Redis]))
+            .components(Components::Of(vec![Component::RedisCart]))
     };
     drop(redis().start().await.unwrap());
-    let appended = folder.path().join("redis/appendonlydir");
+    let appended = folder.path().join("redis-cart/appendonlydir");
     let manifest = appended.join("appendonly.aof.manifest");
     std::fs::write(manifest, "this is no manifest").unwrap();
     let Err(error) = redis().start().await else {
         panic!("started with damaged data")
     };
     let text = format!("{error:#}");
-    assert!(text.contains("redis ended while it started"), "{text}");
-    assert!(text.contains("manifest") && text.contains("redis.log"), "{text}");
+    assert!(text.contains("redis-cart ended while it started"), "{text}");
+    assert!(
+        text.contains("manifest") && text.contains("redis-cart.log"),
+        "{text}"
+    );
 }

@@ -5,7 +5,7 @@ use ferrocart_stack::{Component, Components, Service, Stack};
 use sqlx::Row as _;
 use tokio::time::timeout;
 
-use crate::support::{connect, eventually, redis, stack_of};
+use crate::support::{carts, connect, eventually, redis, stack_of};
 
 #[tokio::test]
 async fn postgres_keeps_what_it_acknowledged_when_it_is_killed() {
@@ -40,15 +40,15 @@ async fn postgres_keeps_what_it_acknowledged_when_it_is_killed() {
 }
 
 #[tokio::test]
-async fn redis_keeps_what_it_acknowledged_when_it_is_killed_and_restarted() {
-    let stack = stack_of(&[Component::Redis]).await;
-    let process = stack.process(Component::Redis);
-    redis(&stack, "SET cart one").await;
+async fn the_carts_redis_keeps_what_it_acknowledged_when_it_is_killed_and_restarted() {
+    let stack = stack_of(&[Component::RedisCart]).await;
+    let process = stack.process(Component::RedisCart);
+    carts(&stack, "SET cart one").await;
     process.kill9().unwrap();
     process.start().await.unwrap();
-    assert_eq!(redis(&stack, "GET cart").await, "one");
+    assert_eq!(carts(&stack, "GET cart").await, "one");
     process.restart().await.unwrap();
-    assert_eq!(redis(&stack, "GET cart").await, "one");
+    assert_eq!(carts(&stack, "GET cart").await, "one");
     process.stop().await.unwrap();
     assert!(!process.is_running());
     assert_eq!(process.pid(), None);

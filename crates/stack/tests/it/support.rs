@@ -17,10 +17,19 @@ pub(crate) async fn connect(url: &str) -> PgConnection {
 
 /// Speaks to Redis as a client would, without a library: one command, the last value of its answer.
 pub(crate) async fn redis(stack: &Stack, command: &str) -> String {
+    ask(stack, Component::Redis, command).await
+}
+
+/// The same of the one that has the carts.
+pub(crate) async fn carts(stack: &Stack, command: &str) -> String {
+    ask(stack, Component::RedisCart, command).await
+}
+
+async fn ask(stack: &Stack, component: Component, command: &str) -> String {
     use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-    let url = url::Url::parse(&stack.redis_url()).unwrap();
-    let stream = tokio::net::TcpStream::connect(("127.0.0.1", stack.port(Component::Redis)))
+    let url = url::Url::parse(&stack.url(component)).unwrap();
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", stack.port(component)))
         .await
         .unwrap();
     let mut stream = BufReader::new(stream);

@@ -144,7 +144,9 @@ async fn who_has_seen_the_present_stock_is_told_the_next_and_the_end() {
     change(&world, sku, 0, 6, "DISCONTINUED").await;
     assert_eq!(watcher.next().await["version"], 6);
     let rest = async { while watcher.response.chunk().await.unwrap().is_some() {} };
-    tokio::time::timeout(DEADLINE, rest).await.expect("the stream's end");
+    tokio::time::timeout(DEADLINE, rest)
+        .await
+        .expect("the stream's end");
 }
 
 #[tokio::test]
