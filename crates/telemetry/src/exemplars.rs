@@ -2,6 +2,8 @@
 //! none, so they are added to the text that it writes.
 
 use std::collections::HashMap;
+// Writing to a string never fails.
+use std::fmt::Write as _;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,7 +40,7 @@ impl Exemplars {
         let mut beginning = format!("{histogram}_bucket{{");
         for (name, value) in labels {
             let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-            beginning.push_str(&format!("{name}=\"{value}\","));
+            write!(beginning, "{name}=\"{value}\",").ok();
         }
         Self {
             beginning,
@@ -94,7 +96,7 @@ fn openmetrics(prometheus: &str, exemplars: &HashMap<String, Exemplar>) -> Strin
             .and_then(|rest| rest.split_at_checked(rest.find(' ')?))
         {
             let family = family.strip_suffix("_total").unwrap_or(family);
-            text.push_str(&format!("# TYPE {family} counter"));
+            write!(text, "# TYPE {family} counter").ok();
         } else if line.starts_with("# HELP ") {
             text.push_str(&line.replacen("_total ", " ", 1));
         } else {
@@ -107,13 +109,15 @@ fn openmetrics(prometheus: &str, exemplars: &HashMap<String, Exemplar>) -> Strin
                     .at
                     .duration_since(SystemTime::UNIX_EPOCH)
                     .unwrap_or_default();
-                text.push_str(&format!(
+                write!(
+                    text,
                     " # {{trace_id=\"{}\"}} {} {}.{:03}",
                     exemplar.trace_id,
                     exemplar.seconds,
                     at.as_secs(),
                     at.subsec_millis()
-                ));
+                )
+                .ok();
             }
         }
         text.push('\n');
@@ -130,12 +134,12 @@ mod tests {
 
     use super::*;
 
-    fn point(id: u128) -> Option<TracePoint> {
-        Some(TracePoint {
+    fn point(id: u128) -> TracePoint {
+        TracePoint {
             trace_id: TraceId::from(id),
             span_id: SpanId::from(1),
             flags: TraceFlags::default(),
-        })
+        }
     }
 
     #[test]
@@ -153,7 +157,7 @@ mod tests {
             for (milliseconds, id) in [(3, 1), (4, 2), (90_000, 3)] {
                 let elapsed = Duration::from_millis(milliseconds);
                 metrics::histogram!("exemplar_test_seconds", &labels).record(elapsed);
-                exemplars.offer(elapsed, point(id));
+                exemplars.offer(elapsed, Some(point(id)));
             }
             metrics::counter!("seen_total").increment(7);
         });

@@ -189,24 +189,24 @@ mod tests {
     use super::*;
     use crate::sse::{OrderChange, StockChange};
 
-    fn order(id: Uuid, sequence: i64) -> Option<OrderChange> {
-        Some(OrderChange {
+    fn order(id: Uuid, sequence: i64) -> OrderChange {
+        OrderChange {
             order_id: id,
             status: "PLACED".to_owned(),
             sequence,
             at: ferrocart_types::Timestamp::UNIX_EPOCH,
-        })
+        }
     }
 
-    fn stock(id: Uuid, version: i64) -> Option<StockChange> {
-        Some(StockChange {
+    fn stock(id: Uuid, version: i64) -> StockChange {
+        StockChange {
             sku_id: id,
             on_hand: 0,
             reserved: 0,
             available: 0,
             version,
             is_discontinued: false,
-        })
+        }
     }
 
     #[tokio::test]
@@ -216,13 +216,13 @@ mod tests {
         let mut first = feed.subscribe(one);
         let mut second = feed.subscribe(one);
         let mut stranger = feed.subscribe(other);
-        feed.publish(one, || order(one, 1));
-        feed.publish(other, || order(other, 7));
+        feed.publish(one, || Some(order(one, 1)));
+        feed.publish(other, || Some(order(other, 7)));
         assert_eq!(first.next().await.unwrap().sequence, 1);
         assert_eq!(second.next().await.unwrap().sequence, 1);
         assert_eq!(stranger.next().await.unwrap().sequence, 7);
         drop(first);
-        feed.publish(one, || order(one, 2));
+        feed.publish(one, || Some(order(one, 2)));
         assert_eq!(second.next().await.unwrap().sequence, 2);
         drop((second, stranger));
         assert!(
@@ -238,14 +238,14 @@ mod tests {
         let id = Uuid::from_u128(1);
         let (mut steps, mut states) = (orders.subscribe(id), stocks.subscribe(id));
         for sequence in 1..=3 {
-            orders.publish(id, || order(id, sequence));
-            stocks.publish(id, || stock(id, sequence));
+            orders.publish(id, || Some(order(id, sequence)));
+            stocks.publish(id, || Some(stock(id, sequence)));
         }
         assert_eq!(steps.next().await.unwrap().sequence, 1);
         assert_eq!(states.next().await.unwrap().version, 3);
         for sequence in 4..=100 {
-            orders.publish(id, || order(id, sequence));
-            stocks.publish(id, || stock(id, sequence));
+            orders.publish(id, || Some(order(id, sequence)));
+            stocks.publish(id, || Some(stock(id, sequence)));
         }
         assert!(steps.next().await.is_none(), "steps were missed unseen");
         assert_eq!(states.next().await.unwrap().version, 100);

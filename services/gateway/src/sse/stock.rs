@@ -29,7 +29,7 @@ impl Change for StockChange {
     /// A SKU that a crowd wants changes hundreds of times a second: more than anybody can read.
     const PACE: Duration = Duration::from_millis(250);
     /// There are several events for every checkout, and seldom anybody who watches a SKU.
-    const LINGER: Option<Duration> = Some(Duration::from_secs(60));
+    const LINGER: Option<Duration> = Some(Duration::from_mins(1));
 
     fn of(envelope: &Envelope, key: Uuid) -> Option<Self> {
         if envelope.event_type != StockUpdated::TYPE {
