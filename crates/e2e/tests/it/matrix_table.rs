@@ -310,6 +310,7 @@ pub(crate) const TABLE: &[Row] = &[
         "-xxxxx+x+",
     ),
     row("GET", "/v1/flash-sales/{sale}", INVENTORY, N, "222222222"),
+    row("GET", "/v1/inventory/{sku}/events", G, N, "222222222"),
     row("GET", "/v1/flash-sales/{sale}/events", INVENTORY, N, "222222222"),
     row(
         "POST",

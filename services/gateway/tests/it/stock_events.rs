@@ -152,11 +152,8 @@ async fn a_sku_that_is_none_is_not_watched_and_strangers_streams_are_bounded() {
         .await
         .expect_problem(400, "INVALID_PRODUCT_ID");
     let unknown = format!("/v1/inventory/{}/events", fresh());
-    world
-        .api
-        .get(&unknown)
-        .await
-        .expect_problem(404, "PRODUCT_NOT_FOUND");
+    let answer = world.api.get(&unknown).await.expect(404);
+    assert_eq!(answer.json["code"], "PRODUCT_NOT_FOUND");
     let sku = fresh();
     world.upstream.set_stock(sku, 10, 3);
     let held = [
