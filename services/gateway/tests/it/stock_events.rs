@@ -145,7 +145,12 @@ async fn who_has_seen_the_present_stock_is_told_the_next_and_the_end() {
 
 #[tokio::test]
 async fn a_sku_that_is_none_is_not_watched_and_strangers_streams_are_bounded() {
-    let world = World::with_events(|settings| settings.sse_streams_per_user_max = 2).await;
+    let world = World::with_events(|settings| {
+        settings.sse_streams_per_user_max = 2;
+        // A stream whose client went away is noticed when something is sent.
+        settings.sse_heartbeat_ms = 50;
+    })
+    .await;
     world
         .api
         .get("/v1/inventory/1/events")
