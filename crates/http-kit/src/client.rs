@@ -86,6 +86,8 @@ impl ServiceClient {
                 .connect_timeout(Duration::from_secs(1).min(timeout))
                 .pool_max_idle_per_host(64)
                 .redirect(reqwest::redirect::Policy::none())
+                // Callers decide what is tried again; for its own retries the client would keep a copy of every request.
+                .retry(reqwest::retry::never())
         })?;
         Ok(Self {
             http,

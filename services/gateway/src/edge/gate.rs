@@ -461,19 +461,32 @@ fn limit_fields(headers: &mut HeaderMap, verdict: Option<&Verdict>) {
 
 /// What an API that serves no pages of others wants browsers to know; a page of our own says more itself.
 fn security_fields(headers: &mut HeaderMap) {
-    set(headers, "x-content-type-options", "nosniff");
-    set(headers, "x-frame-options", "DENY");
-    set(headers, "referrer-policy", "no-referrer");
-    set(headers, "cross-origin-resource-policy", "same-origin");
-    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
-        set(
-            headers,
-            "content-security-policy",
-            "default-src 'none'; frame-ancestors 'none'",
-        );
+    const ALWAYS: [(HeaderName, HeaderValue); 4] = [
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (
+            header::CROSS_ORIGIN_RESOURCE_POLICY,
+            HeaderValue::from_static("same-origin"),
+        ),
+    ];
+    const UNLESS_SAID: [(HeaderName, HeaderValue); 2] = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    for (name, value) in ALWAYS {
+        headers.insert(name, value);
     }
-    if !headers.contains_key(header::CACHE_CONTROL) {
-        set(headers, "cache-control", "no-store");
+    for (name, value) in UNLESS_SAID {
+        if !headers.contains_key(&name) {
+            headers.insert(name, value);
+        }
     }
 }
 

@@ -40,14 +40,19 @@ const NOT_TO_CLIENT: [&str; 14] = [
 /// The fields that go to the service, as reqwest has them.
 pub(crate) fn to_service(from: &HeaderMap) -> reqwest::header::HeaderMap {
     let mut to = reqwest::header::HeaderMap::with_capacity(TO_SERVICE.len() + 4);
-    for name in TO_SERVICE {
-        let is_tags = matches!(name, "if-match" | "if-none-match");
-        for value in from.get_all(name) {
-            if is_tags && let Some(value) = strong_tags(value) {
-                to.append(name, value);
-            } else if let Ok(value) = reqwest::header::HeaderValue::from_bytes(value.as_bytes()) {
-                to.append(name, value);
-            }
+    for (name, value) in from {
+        let name = name.as_str();
+        if !TO_SERVICE.contains(&name) {
+            continue;
+        }
+        let Ok(name) = reqwest::header::HeaderName::from_bytes(name.as_bytes()) else {
+            continue;
+        };
+        let is_tags = matches!(name.as_str(), "if-match" | "if-none-match");
+        if is_tags && let Some(value) = strong_tags(value) {
+            to.append(name, value);
+        } else if let Ok(value) = reqwest::header::HeaderValue::from_bytes(value.as_bytes()) {
+            to.append(name, value);
         }
     }
     to

@@ -77,6 +77,8 @@ impl Upstreams {
                 .pool_max_idle_per_host(256)
                 .pool_idle_timeout(Duration::from_secs(4))
                 .redirect(reqwest::redirect::Policy::none())
+                // Retries are ours; for its own the client would keep a copy of every request.
+                .retry(reqwest::retry::never())
                 .tcp_nodelay(true)
                 .no_proxy()
         })?;
