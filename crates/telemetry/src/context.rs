@@ -31,33 +31,18 @@ impl TracePoint {
 
     /// 32 hexadecimal digits.
     pub fn trace_id(&self) -> String {
-        let mut text = String::with_capacity(32);
-        push_hex(&mut text, &self.trace_id.to_bytes());
-        text
+        hex::encode(self.trace_id.to_bytes())
     }
 
     /// As a W3C `traceparent`, to send along with a request or an event.
     pub fn traceparent(&self) -> String {
         // Every request has several of these written: formatting its numbers would cost more than making them.
-        let (trace_id, span_id) = (self.trace_id.to_bytes(), self.span_id.to_bytes());
         let flags = (self.flags & TraceFlags::SAMPLED).to_u8();
-        let mut text = String::with_capacity(55);
-        text.push_str("00-");
-        push_hex(&mut text, &trace_id);
-        text.push('-');
-        push_hex(&mut text, &span_id);
-        text.push('-');
-        push_hex(&mut text, &[flags]);
-        text
-    }
-}
-
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 0xf] {
-            text.push(char::from(DIGITS[usize::from(nibble)]));
-        }
+        let ids = [
+            hex::encode(self.trace_id.to_bytes()),
+            hex::encode(self.span_id.to_bytes()),
+        ];
+        ["00", &ids[0], &ids[1], &hex::encode([flags])].join("-")
     }
 }
 
